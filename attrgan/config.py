@@ -1,0 +1,116 @@
+"""The settings: one YAML file (`ATTRGAN_CONFIG`, else `attrgan.yaml` where it stands) under `ATTRGAN__…` variables.
+
+`ATTRGAN__QUALITY__MAX_QUARANTINE_RATE=0.1` overrides `quality.max_quarantine_rate`. Secrets are never settings: object
+stores, MLflow and Kubernetes take theirs from the environment. `attrgan config show` prints what is in force.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from attrgan.errors import SettingsError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Quality(_Section):
+    """The quality gate of `attrgan validate`."""
+
+    max_quarantine_rate: float = Field(0.05, ge=0, le=1, description="share of rows that may be quarantined")
+    min_valid_rows: int = Field(1, ge=1, description="fewer valid rows fail the gate")
+    null_rate_tolerance: float = Field(0.2, ge=0, le=1, description="how far a null rate may rise above the past")
+
+
+class Completion(_Section):
+    """What becomes of a completed cell, and how completion is cut into tasks."""
+
+    review_confidence: float = Field(0.5, ge=0, le=1, description="below the threshold but above this: review")
+    shard_rows: int = Field(10_000, ge=1, description="rows completed by one task")
+    max_shards: int = Field(64, ge=1, le=1024)
+
+
+class Promotion(_Section):
+    """The gate of `attrgan compare`."""
+
+    max_accuracy_loss: float = Field(0.01, ge=0, description="a candidate may be this much worse on an attribute")
+
+
+class Kubernetes(_Section):
+    """How a verb becomes a pod."""
+
+    image: str = "attrgan-worker:latest"
+    namespace: str = "default"
+    service_account: str | None = None
+    in_cluster: bool = True
+    kubernetes_conn_id: str | None = None
+    cpu: str = "2"
+    memory: str = "6Gi"
+    gpu: int = Field(1, ge=0, description="GPUs of the training pod; other verbs take none")
+    gpu_resource: str = "nvidia.com/gpu"
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    pool: str = "default_pool"
+    gpu_pool: str = "gpu"
+    env: dict[str, str] = Field(default_factory=dict, description="plain variables of the pod; never secrets")
+    env_from_secrets: list[str] = Field(default_factory=list, description="names of secrets whose keys become variables")
+    startup_timeout_seconds: int = 600
+
+
+class Settings(BaseSettings):
+    """All settings. Places are paths or fsspec URLs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ATTRGAN__", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    catalog_schema: str = Field("schema.yaml", description="the schema of the catalog the DAGs work on")
+    landing: str = Field("var/landing", description="where `dt=YYYY-MM-DD` folders arrive")
+    warehouse: str = Field("var/warehouse", description="Delta tables and the feature cache")
+    runs: str = Field("var/runs", description="outputs and manifests of each run, by DAG, dt and task")
+    tracking_uri: str = Field("sqlite:///var/mlflow/mlflow.db", description="MLflow tracking and registry")
+    artifact_root: str | None = Field("var/mlflow/artifacts", description="where a new MLflow experiment keeps artifacts")
+    ui_url: str | None = Field(None, description="base URL of the MLflow UI, for links in reports")
+    runner: Literal["local", "kubernetes"] = Field("local", description="a task is a local process or a pod")
+    train_arguments: list[str] = Field(default_factory=list, description="extra arguments of `attrgan train` in the DAG")
+    seed: int = 0
+    quality: Quality = Quality()
+    completion: Completion = Completion()
+    promotion: Promotion = Promotion()
+    kubernetes: Kubernetes = Kubernetes()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the file."""
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file())
+
+
+def config_file() -> Path | None:
+    """The YAML file in force, or None where there is none."""
+    named = os.environ.get("ATTRGAN_CONFIG")
+    if named and not Path(named).is_file():
+        raise SettingsError(f"ATTRGAN_CONFIG names {named}, which is not a file: point it at a YAML file or unset it")
+    path = Path(named or "attrgan.yaml")
+    return path if path.is_file() else None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings in force, read once per process; raises SettingsError naming the field that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        defects = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"the settings are not valid ({defects}): see `attrgan config show --help`") from None

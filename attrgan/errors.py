@@ -1,0 +1,44 @@
+"""Every error that attrgan raises on purpose, and the exit code it ends a command with.
+
+AttrGANError            1  a fault of ours
+├── InputError          2  what was given cannot be used: the sentence says what, what was expected, what to do
+│   ├── CatalogError       a catalog that cannot be read, or does not fit its schema
+│   ├── SchemaError        a schema that is not one
+│   ├── ModelError         a model folder or URI that is not one, or belongs to another schema
+│   └── SettingsError      a setting that is missing or malformed
+└── GateError           3  a gate said no (quality, audit, promotion); the outputs are there all the same
+"""
+
+
+class AttrGANError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class InputError(AttrGANError):
+    """What was given cannot be used."""
+
+    exit_code = 2
+
+
+class CatalogError(InputError):
+    """The catalog cannot be read or does not fit its schema."""
+
+
+class SchemaError(InputError):
+    """The schema is not one."""
+
+
+class ModelError(InputError):
+    """The model is not one, or was trained for another schema."""
+
+
+class SettingsError(InputError):
+    """A setting is missing or malformed."""
+
+
+class GateError(AttrGANError):
+    """A gate said no."""
+
+    exit_code = 3

@@ -1,0 +1,153 @@
+"""What a catalog is: the only place that knows which column plays which role.
+
+A schema is a YAML file (its fields are the fields of `Schema`). Everything else in attrgan asks this module which
+columns are text, which are attributes and how a cell of an attribute is read and written.
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from attrgan.errors import SchemaError
+
+NOT_APPLICABLE = "n/a"
+"""The cell that says: this attribute is known not to apply to this item."""
+
+Kind = Literal["open", "categorical", "numeric"]
+StepKind = Literal["time", "numeric", "categorical", "text"]
+
+
+class Attribute(BaseModel):
+    """One attribute: a column whose empty cells are completed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind
+    values: list[str] | None = None
+    multi: bool = False
+    unit: str | None = None
+    min: float | None = None
+    max: float | None = None
+    tolerance: float = Field(0.05, ge=0, lt=1)
+    applies_to: dict[str, list[str]] = Field(default_factory=dict)
+    derived_with: list[str] = Field(default_factory=list)
+    target_precision: float | None = Field(None, gt=0, lt=1)
+    mode: Literal["fill", "suggest", "off"] = "fill"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Attribute":
+        if self.kind == "numeric" and (self.multi or self.values):
+            raise ValueError("a numeric attribute has neither `multi` nor `values`")
+        if self.kind != "numeric" and (self.min is not None or self.max is not None):
+            raise ValueError("`min` and `max` belong to numeric attributes")
+        return self
+
+
+class Sequence(BaseModel):
+    """A group of list-valued columns, aligned step by step."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: dict[str, StepKind]
+
+
+class Schema(BaseModel):
+    """The roles of a catalog's columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    entity: str = "item"
+    id: str
+    category: str | None = None
+    text: list[str] = Field(default_factory=list)
+    images: list[str] = Field(default_factory=list)
+    audio: list[str] = Field(default_factory=list)
+    sequences: dict[str, Sequence] = Field(default_factory=dict)
+    attributes: dict[str, Attribute] = Field(min_length=1)
+    personal: list[str] = Field(default_factory=list)
+    target_precision: float = Field(0.95, gt=0, lt=1)
+    confidence_level: float = Field(0.95, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Schema":
+        if self.id in self.attributes:
+            raise ValueError(f"the id column {self.id!r} cannot be an attribute")
+        for name, attribute in self.attributes.items():
+            for other in attribute.derived_with:
+                if other not in self.attributes:
+                    raise ValueError(f"attribute {name!r} is derived_with {other!r}, which is not an attribute")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Schema":
+        """Reads a schema from a YAML file or URL; raises SchemaError with one sentence per defect."""
+        import fsspec
+
+        try:
+            with fsspec.open(str(path), "r", encoding="utf-8") as file:
+                data = yaml.safe_load(file)
+        except FileNotFoundError:
+            raise SchemaError(
+                f"no schema at {path}: expected a YAML file; `attrgan infer-schema CATALOG -o {path}` writes one"
+            ) from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SchemaError(f"{path} is not YAML ({str(error).splitlines()[0]}): expected a schema file") from None
+        if not isinstance(data, dict):
+            raise SchemaError(f"{path} holds {type(data).__name__}, expected a mapping with `id` and `attributes`")
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: dict[str, Any], where: str = "schema") -> "Schema":
+        """Validates a mapping; the error names the field and what is wrong with it."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            defects = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'schema'}: {e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors()
+            )
+            raise SchemaError(f"{where} is not a valid schema: {defects}") from None
+
+    def dump(self) -> dict[str, Any]:
+        """The schema as plain data, without fields that hold their default."""
+        return self.model_dump(exclude_defaults=True) | {"id": self.id}
+
+    def save(self, path: str | Path) -> None:
+        """Writes the schema as YAML."""
+        Path(path).write_text(yaml.safe_dump(self.dump(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    @cached_property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of the schema's content."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
+
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """Every column the schema names → its role (`id`, `category`, `text`, `image`, `audio`, `sequence`, `attribute`)."""
+        roles = {self.id: "id"}
+        if self.category:
+            roles[self.category] = "category"
+        roles |= dict.fromkeys(self.text, "text") | dict.fromkeys(self.images, "image")
+        roles |= dict.fromkeys(self.audio, "audio")
+        roles |= {column: "sequence" for group in self.sequences.values() for column in group.columns}
+        return roles | dict.fromkeys(self.attributes, "attribute")
+
+    def target(self, attribute: str) -> float:
+        """The precision promised for what is filled in this attribute."""
+        return self.attributes[attribute].target_precision or self.target_precision
+
+    @cached_property
+    def hidden_together(self) -> dict[str, tuple[str, ...]]:
+        """Attribute → the attributes hidden with it (itself first): `derived_with`, read both ways and transitively."""
+        together = {name: {name, *a.derived_with} for name, a in self.attributes.items()}
+        for _ in self.attributes:
+            for members in list(together.values()):
+                for member in list(members):
+                    together[member] |= members
+        order = list(self.attributes)
+        return {n: (n, *sorted(m - {n}, key=order.index)) for n, m in together.items()}
