@@ -79,8 +79,10 @@ class Schema(BaseModel):
             raise ValueError(f"the id column {self.id!r} cannot be an attribute")
         for name, attribute in self.attributes.items():
             for other in attribute.derived_with:
-                if other not in self.attributes:
-                    raise ValueError(f"attribute {name!r} is derived_with {other!r}, which is not an attribute")
+                if other not in self.attributes and other not in self.sequence_columns:
+                    raise ValueError(
+                        f"attribute {name!r} is derived_with {other!r}, which is neither an attribute nor a sequence column"
+                    )
         return self
 
     @classmethod
@@ -137,17 +139,26 @@ class Schema(BaseModel):
         roles |= {column: "sequence" for group in self.sequences.values() for column in group.columns}
         return roles | dict.fromkeys(self.attributes, "attribute")
 
+    @property
+    def sequence_columns(self) -> dict[str, StepKind]:
+        """Every column of a sequence group → its kind."""
+        return {column: kind for group in self.sequences.values() for column, kind in group.columns.items()}
+
     def target(self, attribute: str) -> float:
         """The precision promised for what is filled in this attribute."""
         return self.attributes[attribute].target_precision or self.target_precision
 
     @cached_property
     def hidden_together(self) -> dict[str, tuple[str, ...]]:
-        """Attribute → the attributes hidden with it (itself first): `derived_with`, read both ways and transitively."""
-        together = {name: {name, *a.derived_with} for name, a in self.attributes.items()}
+        """Attribute → the columns hidden with it (itself first): `derived_with`, read both ways and transitively.
+
+        Sequence columns are hidden with an attribute but do not tie two attributes together.
+        """
+        together = {name: {name, *a.derived_with} & set(self.attributes) for name, a in self.attributes.items()}
         for _ in self.attributes:
             for members in list(together.values()):
                 for member in list(members):
                     together[member] |= members
         order = list(self.attributes)
-        return {n: (n, *sorted(m - {n}, key=order.index)) for n, m in together.items()}
+        sequences = {name: [c for c in a.derived_with if c not in self.attributes] for name, a in self.attributes.items()}
+        return {n: (n, *sorted(m - {n}, key=order.index), *sequences[n]) for n, m in together.items()}

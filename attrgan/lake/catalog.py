@@ -1,0 +1,383 @@
+"""Reads catalogs: Parquet, CSV or JSON Lines; a file, a folder or an fsspec URL.
+
+Choices: rows are held as an Arrow table with the types of the file, so that what was received can be given back
+unchanged; CSV is read as strings (only an empty field is null) and typed by the schema in `coerce`; a row that cannot be
+parsed is kept aside with its file and row number instead of stopping the run.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from attrgan.errors import CatalogError
+from attrgan.lake import landing, storage
+from attrgan.schema import Schema
+
+DELETED = "_deleted"
+"""Column of an increment that removes an item."""
+_UNTYPED = {b"attrgan": b"untyped"}
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A row that could not be parsed at all."""
+
+    file: str
+    row: int
+    text: str
+
+
+@dataclass
+class Catalog:
+    """A catalog as received.
+
+    Attributes:
+        table: the rows, with the columns and types of the files (CSV: strings).
+        source_file: string array (rows,): the file each row came from.
+        source_row: int64 array (rows,): its number in that file, from 1, the header not counted.
+        unreadable: rows that could not be parsed.
+        superseded: rows of older landing partitions that a newer one replaced (snapshots only).
+    """
+
+    table: pa.Table
+    source_file: pa.Array
+    source_row: pa.Array
+    unreadable: list[Unreadable] = field(default_factory=list)
+    superseded: int = 0
+
+    def take(self, keep: np.ndarray) -> "Catalog":
+        """The rows where the boolean mask `keep` (rows,) holds."""
+        mask = pa.array(keep)
+        rows = (self.table.filter(mask), self.source_file.filter(mask), self.source_row.filter(mask))
+        return Catalog(*rows, self.unreadable, self.superseded)
+
+
+def read_catalog(
+    place: str, *, dt: str | None = None, until: str | None = None, id_column: str | None = None
+) -> Catalog:
+    """Reads a catalog.
+
+    Args:
+        place: file, folder or fsspec URL.
+        dt: only this landing partition.
+        until: the newest version of each id over the landing partitions up to this date; needs `id_column`.
+        id_column: the id, for `until`.
+
+    Raises:
+        CatalogError: nothing is there, it is empty, it is not a table, or it has no rows.
+    """
+    if until:
+        return _snapshot(place, until, id_column)
+    paths = landing.files_of(place, dt) if dt else storage.files(place)
+    if not paths:
+        where = f"{place} for dt={dt}" if dt else str(place)
+        raise CatalogError(f"no file at {where}: expected a Parquet, CSV or JSON Lines file, or a folder of them")
+    fs, _ = storage.filesystem(place)
+    parts = [_read_file(fs, path) for path in paths]
+    catalog = _concatenate(parts)
+    if not catalog.table.num_rows and not catalog.unreadable:
+        raise CatalogError(f"{place} holds no rows: expected a table with one row per item")
+    return catalog
+
+
+def _snapshot(place: str, until: str, id_column: str | None) -> Catalog:
+    """The newest version of each id over the landing partitions up to a date; deleted ids are left out."""
+    dates = [date for date in landing.partitions(place) if date <= until]
+    if not dates:
+        raise CatalogError(f"no landing partition up to {until} in {place}: expected folders dt=YYYY-MM-DD with files")
+    seen: set[Any] = set()
+    parts, superseded = [], 0
+    for date in reversed(dates):
+        part = read_catalog(place, dt=date)
+        if id_column not in part.table.column_names:
+            raise CatalogError(f"{place}/dt={date} has no column {id_column!r}, which the schema names as id")
+        ids = part.table[id_column].to_pylist()
+        newest = np.array([i is None or i not in seen for i in ids], dtype=bool)
+        superseded += int((~newest).sum())
+        seen.update(i for i in ids if i is not None)
+        if DELETED in part.table.column_names:
+            newest &= ~np.asarray(pc.fill_null(pc.cast(part.table[DELETED], pa.bool_()), False))
+        parts.append(part.take(newest))
+    catalog = _concatenate(parts[::-1])
+    catalog.superseded = superseded
+    return catalog
+
+
+def _concatenate(parts: list[Catalog]) -> Catalog:
+    untyped = all(p.table.schema.metadata == _UNTYPED for p in parts)
+    tables = [p.table.replace_schema_metadata(None) for p in parts]
+    try:
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # one file has numbers where another has strings
+        table = pa.concat_tables([_as_strings(t, tables) for t in tables], promote_options="permissive")
+    return Catalog(
+        table.replace_schema_metadata(_UNTYPED if untyped else None),
+        pa.concat_arrays([p.source_file for p in parts]),
+        pa.concat_arrays([p.source_row for p in parts]),
+        [row for p in parts for row in p.unreadable],
+    )
+
+
+def _as_strings(table: pa.Table, tables: list[pa.Table]) -> pa.Table:
+    """The table with those columns as strings whose type differs between the tables."""
+    for i, name in enumerate(table.column_names):
+        types = {t.schema.field(name).type for t in tables if name in t.column_names} - {pa.null()}
+        if len(types) > 1 and any(pa.types.is_string(t) or pa.types.is_large_string(t) for t in types):
+            table = table.set_column(i, name, pc.cast(table[name], pa.string()))
+    return table
+
+
+def _read_file(fs: fsspec.AbstractFileSystem, path: str) -> Catalog:
+    if fs.size(path) == 0:
+        raise CatalogError(f"{path} is empty (0 bytes): expected a table with one row per item")
+    readers: dict[str, Callable[[Any, str], tuple[pa.Table, list[Unreadable]]]] = {
+        ".parquet": _read_parquet, ".pq": _read_parquet, ".csv": _read_csv, ".tsv": _read_csv,
+        ".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".json": _read_json_lines,
+    }  # fmt: skip
+    name = path.lower().removesuffix(".gz")
+    reader = next((reader for suffix, reader in readers.items() if name.endswith(suffix)), None)
+    if reader is None:
+        raise CatalogError(f"{path} is not a table: expected a file named .parquet, .csv, .tsv, .jsonl or .ndjson")
+    try:
+        with fs.open(path, "rb", compression="infer") as file:
+            table, unreadable = reader(file, path)
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise CatalogError(f"{path} is not a table ({reason}): expected Parquet, CSV or JSON Lines") from None
+    return Catalog(
+        table, pa.array([path] * table.num_rows, pa.string()), _row_numbers(table.num_rows, unreadable), unreadable
+    )
+
+
+def _row_numbers(rows: int, unreadable: list[Unreadable]) -> pa.Array:
+    """The numbers 1 … of the parsed rows, leaving out those of the unreadable ones."""
+    skipped = [row.row for row in unreadable]
+    return pa.array(np.setdiff1d(np.arange(1, rows + len(skipped) + 1), skipped), pa.int64())
+
+
+def _read_parquet(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
+    table = pq.read_table(file)
+    names = table.column_names
+    if len(set(names)) != len(names):
+        raise CatalogError(f"{path} has two columns of one name: expected distinct column names")
+    for i, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(i, column.name, pc.cast(table[i], column.type.value_type))
+    return table, []
+
+
+def _read_csv(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
+    delimiter = "\t" if ".tsv" in path.lower() else ","
+    data = file.read()
+    if b"\0" in data[:65536]:
+        raise CatalogError(f"{path} is not a table (it holds NUL bytes): expected comma-separated text in UTF-8")
+    unreadable: list[Unreadable] = []
+
+    def keep_aside(row: Any) -> str:
+        unreadable.append(Unreadable(path, (row.number or 0) - 1, row.text[:1000]))
+        return "skip"
+
+    parse = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep_aside)
+    options = pa.csv.ReadOptions(use_threads=False, block_size=1 << 24)
+    header = pa.csv.open_csv(pa.BufferReader(data), read_options=options, parse_options=parse).schema.names
+    if len(set(header)) != len(header):
+        raise CatalogError(f"{path} has two columns of one name: expected distinct column names")
+    unreadable.clear()
+    convert = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]
+    )
+    table = pa.csv.read_csv(pa.BufferReader(data), options, parse, convert)
+    return table.replace_schema_metadata(_UNTYPED), unreadable
+
+
+def _read_json_lines(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
+    rows: list[dict[str, Any]] = []
+    unreadable: list[Unreadable] = []
+    number = 0
+    for line in file:
+        if not line.strip():
+            continue
+        number += 1
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            unreadable.append(Unreadable(path, number, line.decode(errors="replace")[:1000].rstrip("\n")))
+    if not rows:
+        raise CatalogError(f"{path} is not a table: expected one JSON object per line, found none")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: _json_column([row.get(name) for row in rows]) for name in names}), unreadable
+
+
+def _json_column(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # mixed types: as text, for validation to judge cell by cell
+        return pa.array([v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values])
+
+
+# --- from columns to cells -----------------------------------------------------------------------------------------
+
+
+def coerce(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """Gives every column of the schema its type, and finds the cells that do not fit.
+
+    Untyped tables (CSV) get the type of their kind; a column that is all null takes the type of its kind; other columns
+    keep the type they came with.
+
+    Returns:
+        The table, and column → boolean mask (rows,) of the cells whose type is wrong (only columns that have any).
+
+    Raises:
+        CatalogError: the schema names a column that is not there, or none of a column's cells fits its kind.
+    """
+    missing = [column for column in schema.columns if column not in table.column_names]
+    if missing:
+        found = ", ".join(table.column_names[:20])
+        raise CatalogError(
+            f"the schema names {', '.join(map(repr, missing))}, but the catalog has only the columns {found}: "
+            "correct the schema or the catalog"
+        )
+    untyped = table.schema.metadata == _UNTYPED
+    wrong: dict[str, np.ndarray] = {}
+    for name, role in schema.columns.items():
+        column, bad = _fit(table[name].combine_chunks(), _kind(schema, name, role), untyped)
+        known = table.num_rows - table[name].null_count
+        if bad.any():
+            if bad.sum() == known:
+                raise CatalogError(
+                    f"none of the {known} cells of column {name!r} is {_EXPECTED[_kind(schema, name, role)]}, as the "
+                    f"schema says (found {table.schema.field(name).type}): correct the schema or the catalog"
+                )
+            wrong[name] = bad
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table.replace_schema_metadata(None), wrong
+
+
+_EXPECTED = {
+    "numeric": "a number", "value": "a single value", "list": "a list", "media": "bytes, a path or a URL",
+}  # fmt: skip
+
+
+def _kind(schema: Schema, name: str, role: str) -> str:
+    if role == "sequence" or (role == "attribute" and schema.attributes[name].multi):
+        return "list"
+    if role in ("image", "audio"):
+        return "media"
+    return "numeric" if role == "attribute" and schema.attributes[name].kind == "numeric" else "value"
+
+
+def _fit(column: pa.Array, kind: str, untyped: bool) -> tuple[pa.Array, np.ndarray]:
+    """The column in the type of its kind, and the mask of its cells that do not fit."""
+    fits = np.zeros(len(column), dtype=bool)
+    is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    is_string = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if pa.types.is_null(column.type):
+        empty = {"numeric": pa.float64(), "list": pa.list_(pa.string())}.get(kind, pa.string())
+        return pc.cast(column, empty), fits
+    known = np.asarray(column.is_valid())
+    if kind == "numeric":
+        if pa.types.is_floating(column.type):
+            return pc.if_else(pc.is_nan(column), None, column), np.asarray(pc.fill_null(pc.is_inf(column), False))
+        if pa.types.is_integer(column.type) or pa.types.is_decimal(column.type):
+            return column, fits
+        if is_string:
+            numbers = parse_numbers(column)
+            bad = known & ~np.isfinite(numbers)
+            return (_typed_numbers(column, numbers, bad) if untyped else column), bad
+        return column, known
+    if kind == "list":
+        return _fit_lists(column, known, is_string) if not is_list else (column, fits)
+    if kind == "value" and (is_list or pa.types.is_struct(column.type) or pa.types.is_binary(column.type)):
+        return column, known
+    return column, fits
+
+
+def parse_numbers(column: pa.Array) -> np.ndarray:
+    """float64 (rows,): the numbers in a column of any scalar type, NaN where there is none."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return pd.to_numeric(pd.Series(column.to_pylist(), dtype=object), errors="coerce").to_numpy(float, na_value=np.nan)
+    return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+def _typed_numbers(column: pa.Array, numbers: np.ndarray, bad: np.ndarray) -> pa.Array:
+    whole = all(t is None or b or t.strip().lstrip("+-").isdigit() for t, b in zip(column.to_pylist(), bad, strict=True))
+    safe = np.isfinite(numbers) & (np.abs(numbers) < 2**53)
+    if whole and safe.any() and safe.sum() == np.isfinite(numbers).sum():
+        return pa.array(np.where(safe, numbers, 0).astype("int64"), pa.int64(), mask=~safe)
+    return pa.array(numbers, pa.float64(), mask=~np.isfinite(numbers))
+
+
+def _fit_lists(column: pa.Array, known: np.ndarray, is_string: bool) -> tuple[pa.Array, np.ndarray]:
+    if not is_string:
+        return column, known
+    values: list[Any] = []
+    bad = np.zeros(len(column), dtype=bool)
+    for i, text in enumerate(column.to_pylist()):
+        try:
+            value = None if text is None else json.loads(text)
+        except ValueError:
+            value = text
+        bad[i] = value is not None and not isinstance(value, list)
+        values.append(None if bad[i] else value)
+    return _json_column(values), bad
+
+
+def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
+    """The columns of the schema as the model works on them, one row per item in the table's order.
+
+    Ids and text are strings; categorical and open cells are strings, stripped (`multi`: a sorted JSON list); numeric
+    cells are float64; sequences are lists; unknown is None or NaN.
+
+    Raises:
+        CatalogError: as `coerce`; also for cells of a wrong type, and ids that are null or not unique.
+    """
+    table, wrong = coerce(table, schema)
+    if wrong:
+        defects = ", ".join(f"{name!r} ({int(mask.sum())} cells)" for name, mask in wrong.items())
+        raise CatalogError(f"cells of a wrong type in {defects}: run `attrgan validate` and use its valid.parquet")
+    frame: dict[str, Any] = {}
+    for name, role in schema.columns.items():
+        column, kind = table[name].combine_chunks(), _kind(schema, name, role)
+        if kind == "numeric":
+            frame[name] = parse_numbers(column)
+        elif role == "attribute" and kind == "list":
+            frame[name] = pd.Series([canonical_list(v) for v in column.to_pylist()], dtype=object)
+        elif kind == "value":
+            frame[name] = pd.Series(_strings(column), dtype=object)
+        else:
+            frame[name] = pd.Series(column.to_pylist(), dtype=object)
+    result = pd.DataFrame(frame)
+    if result[schema.id].isna().any():
+        raise CatalogError(f"{int(result[schema.id].isna().sum())} rows have no {schema.id!r}: run `attrgan validate`")
+    if twice := int(result[schema.id].duplicated().sum()):
+        first = result.loc[result[schema.id].duplicated(), schema.id].iloc[0]
+        raise CatalogError(
+            f"{twice} duplicate ids in column {schema.id!r} (the first: {first}): expected each id once; "
+            "`attrgan validate` keeps the last row of each"
+        )
+    return result
+
+
+def _strings(column: pa.Array) -> list[str | None]:
+    texts = (None if v is None else str(v).strip() for v in column.to_pylist())
+    return [text or None for text in texts]
+
+
+def canonical_list(values: list[Any] | None) -> str | None:
+    """A `multi` cell as one string: the sorted JSON list of its distinct values."""
+    if values is None:
+        return None
+    return json.dumps(sorted({str(v).strip() for v in values if v is not None}), ensure_ascii=False)
