@@ -1,0 +1,46 @@
+# Every target works on a fresh checkout: those that need the virtual environment make it first.
+# Another Python: `make demo PYTHON=python3.12`. pip takes the index, the cache and the wheels it is configured with.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test up down lint lock bench .venv
+
+help: ## show this list
+	@grep -E '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+.venv: $(READY) ## set up the virtual environment, only
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[airflow,demo,dev]'
+	touch $@
+
+demo: $(READY) ## the whole pipeline on a real catalog, through Airflow; results in var/demo
+	$(BIN)/python -m examples.complete_journey.demo
+
+test: $(READY) ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+up: $(READY) ## leave Airflow, MLflow and an S3 endpoint running, and print their addresses
+	$(BIN)/python -m examples.complete_journey.up
+
+down: $(READY) ## stop what `make up` started
+	$(BIN)/python -m examples.complete_journey.up --down
+
+bench: $(READY) ## the benchmarks behind the figures in the README
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lock: ## resolve the dependencies anew in an empty environment and pin them in constraints.txt
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet --disable-pip-version-check -e '.[airflow,demo,dev]'
+	build/lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/lock

@@ -1,0 +1,1 @@
+"""Runnable examples; `examples.complete_journey` is what `make demo` runs."""

@@ -1,0 +1,1 @@
+"""A real grocery catalog, completed through the DAGs from landing to report."""
