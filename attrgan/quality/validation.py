@@ -1,0 +1,223 @@
+"""`attrgan validate`: which rows may go on, which are set aside and why, and whether the whole may go on.
+
+Great Expectations does the judging (`attrgan.quality.judge`): every reason in the quarantine is the `meta` of an
+expectation, every row in it stands in that expectation's `unexpected_index_list`. Two things are decided here: of the
+rows that share an id the last in file order stays, and a row that removes an item (`_deleted`) needs nothing but its id.
+
+Rows in = valid + quarantined, always; rows that could not be parsed are in the quarantine with their text.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from attrgan.config import Quality
+from attrgan.lake import storage
+from attrgan.lake.catalog import DELETED, Catalog, coerce
+from attrgan.lake.manifest import Result
+from attrgan.quality import frames, suite
+from attrgan.quality.judge import Judge, Verdict
+from attrgan.schema import Schema
+
+OWN_COLUMNS = ("source_file", "source_row", "reasons", "source_text")
+
+
+def validate(
+    catalog: Catalog,
+    schema: Schema,
+    stage: Path,
+    quality: Quality,
+    past_null_rates: dict[str, float] | None = None,
+) -> Result:
+    """Splits a catalog into valid and quarantined rows and judges the whole.
+
+    Args:
+        catalog: the rows as received.
+        schema: their schema.
+        stage: folder for `valid.parquet` (typed, columns in the order received), `quarantine.parquet` (as received,
+            with `source_file`, `source_row`, `reasons`, and `source_text` for rows that could not be parsed),
+            `validation.json` and `data_docs/index.html`.
+        quality: the limits of the gate.
+        past_null_rates: column → share of null cells so far; None when there is no past.
+
+    Returns:
+        Counts (`rows_in`, `valid`, `quarantined`, `superseded`, `deleted`, `reasons`), and in `refused` why the
+        quality gate says no.
+
+    Raises:
+        CatalogError: the catalog does not fit its schema at all (see `coerce`).
+    """
+    typed, wrong = coerce(catalog.table, schema)
+    wrong |= frames.step_misfits(typed, schema)
+    removes, unclear = frames.deleted(typed)
+    judge = Judge()
+    reasons = _row_reasons(judge, catalog, typed, schema, wrong, ~removes)
+    if unclear.any():
+        reasons[f"wrong_type:{DELETED}"] = np.flatnonzero(unclear)
+
+    quarantined = np.zeros(typed.num_rows, dtype=bool)
+    for rows in reasons.values():
+        quarantined[rows] = True
+    valid = _typed_rows(typed, wrong, ~quarantined)
+    pq.write_table(valid, stage / "valid.parquet")
+    pq.write_table(_quarantine(catalog, reasons, quarantined), stage / "quarantine.parquet")
+
+    counts = _counts(catalog, valid.num_rows, reasons, int((removes & ~quarantined).sum()))
+    null_rates = _null_rates(valid.filter(pa.array(~removes[~quarantined])))
+    refused = _gate(judge, counts, null_rates, quality, past_null_rates or {})
+    _write_reports(judge, stage, schema, counts, null_rates, past_null_rates, quality, refused)
+    return Result(counts, {"null_rates": null_rates}, refused)
+
+
+def _row_reasons(
+    judge: Judge, catalog: Catalog, typed: pa.Table, schema: Schema, wrong: dict[str, np.ndarray], live: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Reason → numbers of the rows that it quarantines, as Great Expectations finds them."""
+    if not typed.num_rows:
+        return {}
+    ids = frames.ids(typed, schema)
+    found: dict[str, np.ndarray] = {}
+    for verdict in judge.judge(suite.id_suite(schema), [ids]):
+        if verdict.reason == suite.DUPLICATE_ID:
+            found[suite.DUPLICATE_ID] = _all_but_the_last(ids[schema.id], verdict)
+        elif verdict.reason:
+            found[verdict.reason] = np.array(verdict.rows, dtype=np.int64)
+    rows = np.flatnonzero(live)
+    for verdict in judge.judge(suite.row_suite(schema), frames.batches(catalog.table, typed, schema, wrong, rows)):
+        assert verdict.reason
+        before = found.get(verdict.reason, np.array([], dtype=np.int64))
+        found[verdict.reason] = np.union1d(before, np.array(verdict.rows, dtype=np.int64))
+    return {reason: rows for reason, rows in found.items() if len(rows)}
+
+
+def _all_but_the_last(ids: "pd.Series[Any]", verdict: Verdict) -> np.ndarray:
+    shared = ids.iloc[sorted(verdict.rows)]
+    return shared.index[shared.duplicated(keep="last")].to_numpy(np.int64)
+
+
+def _typed_rows(typed: pa.Table, wrong: dict[str, np.ndarray], keep: np.ndarray) -> pa.Table:
+    """The valid rows. Only rows that remove an item still have cells of a wrong type: these become null."""
+    for name, bad in wrong.items():
+        place = typed.column_names.index(name)
+        column = typed[name].combine_chunks()
+        cleared = pc.if_else(pa.array(bad), pa.scalar(None, column.type), column)
+        typed = typed.set_column(place, name, cleared)
+    return typed.filter(pa.array(keep))
+
+
+def _quarantine(catalog: Catalog, reasons: dict[str, np.ndarray], quarantined: np.ndarray) -> pa.Table:
+    """The quarantined rows as received, then those that could not be parsed."""
+    why: dict[int, list[str]] = {int(row): [] for row in np.flatnonzero(quarantined)}
+    for reason, rows in reasons.items():
+        for row in rows:
+            why[int(row)].append(reason)
+    aside = catalog.take(quarantined)
+    received = aside.table.replace_schema_metadata(None)
+    names = [f"received_{name}" if name in OWN_COLUMNS else name for name in received.column_names]
+    received = received.rename_columns(names)
+    blank = pa.table({f.name: pa.nulls(len(catalog.unreadable), f.type) for f in received.schema}, received.schema)
+    table = pa.concat_tables([received, blank])
+    unreadable = catalog.unreadable
+    own = {
+        "source_file": [*aside.source_file.to_pylist(), *(row.file for row in unreadable)],
+        "source_row": [*aside.source_row.to_pylist(), *(row.row for row in unreadable)],
+        "reasons": [*why.values(), *([suite.UNREADABLE] for _ in unreadable)],
+        "source_text": [*([None] * len(why)), *(row.text for row in unreadable)],
+    }
+    types = (pa.string(), pa.int64(), pa.list_(pa.string()), pa.string())
+    for name, kind in zip(OWN_COLUMNS, types, strict=True):
+        table = table.append_column(name, pa.array(own[name], kind))
+    return table
+
+
+def _counts(catalog: Catalog, valid: int, reasons: dict[str, np.ndarray], removed: int) -> dict[str, Any]:
+    rows_in = catalog.table.num_rows + len(catalog.unreadable)
+    by_reason = Counter({reason: len(rows) for reason, rows in reasons.items()})
+    if catalog.unreadable:
+        by_reason[suite.UNREADABLE] = len(catalog.unreadable)
+    return {
+        "rows_in": rows_in,
+        "valid": valid,
+        "quarantined": rows_in - valid,
+        "superseded": catalog.superseded,
+        "deleted": removed,
+        "reasons": dict(by_reason.most_common()),
+    }
+
+
+def _null_rates(valid: pa.Table) -> dict[str, float]:
+    """Column → share of null cells among the valid rows that do not remove an item; {} when there are none."""
+    if not valid.num_rows:
+        return {}
+    return {
+        name: round(valid[name].null_count / valid.num_rows, 6) for name in valid.column_names if name != DELETED
+    }
+
+
+def _gate(
+    judge: Judge, counts: dict[str, Any], null_rates: dict[str, float], quality: Quality, past: dict[str, float]
+) -> str | None:
+    """Why the catalog as a whole may not go on, in one sentence, or None."""
+    share = counts["quarantined"] / counts["rows_in"] if counts["rows_in"] else 0.0
+    figures = frames.figures(counts["valid"], share, null_rates)
+    broken = [v for v in judge.judge(suite.gate_suite(quality, null_rates, past), [figures]) if not v.success]
+    if not broken:
+        return None
+    return "the quality gate says no: " + "; ".join(
+        _defect(verdict, counts, share, null_rates, quality) for verdict in broken
+    )
+
+
+def _defect(
+    verdict: Verdict, counts: dict[str, Any], share: float, null_rates: dict[str, float], quality: Quality
+) -> str:
+    figure = verdict.configuration.kwargs["column"]
+    if figure == suite.VALID_ROWS:
+        return f"{counts['valid']} valid rows, at least {quality.min_valid_rows} expected (quality.min_valid_rows)"
+    if figure == suite.QUARANTINED:
+        first = next(iter(counts["reasons"]))
+        return (
+            f"{counts['quarantined']} of {counts['rows_in']} rows ({share:.1%}) are quarantined, mostly {first}, at most "
+            f"{quality.max_quarantine_rate:.1%} may be (quality.max_quarantine_rate); see quarantine.parquet"
+        )
+    column, past = verdict.configuration.meta["column"], verdict.configuration.meta["past"]
+    return (
+        f"{null_rates[column]:.1%} of {column!r} is null, {past:.1%} was so far, and it may rise by "
+        f"{quality.null_rate_tolerance:.1%} (quality.null_rate_tolerance)"
+    )
+
+
+def _write_reports(
+    judge: Judge,
+    stage: Path,
+    schema: Schema,
+    counts: dict[str, Any],
+    null_rates: dict[str, float],
+    past: dict[str, float] | None,
+    quality: Quality,
+    refused: str | None,
+) -> None:
+    report = {
+        "rows": {name: count for name, count in counts.items() if name != "reasons"},
+        "reasons": counts["reasons"],
+        "gate": {"passed": refused is None, "refused": refused, "limits": quality.model_dump()},
+        "null_rates": null_rates,
+        "past_null_rates": past,
+        "expectations": [verdict.as_dict() for verdict in judge.verdicts],
+    }
+    storage.write_json(stage / "validation.json", report)
+    facts = {
+        "Rows in": counts["rows_in"],
+        "Valid": counts["valid"],
+        "Quarantined": counts["quarantined"],
+        "Reasons": json.dumps(counts["reasons"], ensure_ascii=False) if counts["reasons"] else "none",
+        "Quality gate": refused or "passed",
+    }
+    judge.write_data_docs(stage / "data_docs" / "index.html", schema.entity, facts)
