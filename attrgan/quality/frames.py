@@ -25,7 +25,7 @@ SHOWN = 200
 
 
 def deleted(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that remove an item: boolean masks (rows,) of these, and of the cells that are neither true nor false."""
+    """Boolean masks (rows,): the rows that remove an item, and the cells that are neither true nor false."""
     if DELETED not in table.column_names:
         return np.zeros(table.num_rows, dtype=bool), np.zeros(table.num_rows, dtype=bool)
     words = pc.utf8_lower(pc.utf8_trim_whitespace(pc.cast(table[DELETED], pa.string())))
@@ -43,7 +43,7 @@ def ids(table: pa.Table, schema: Schema) -> pd.DataFrame:
 
 
 def step_misfits(table: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
-    """Numeric sequence columns → mask (rows,) of the lists with a step that is not a number; only those that have any."""
+    """Numeric sequence columns that have lists with a step that is not a number → mask (rows,) of these."""
     found = {}
     for group in schema.sequences.values():
         for name, kind in group.columns.items():

@@ -3,9 +3,9 @@
 Choices: results are asked for in the COMPLETE format, whose `unexpected_index_list` names the rows that break an
 expectation; these row numbers, and the reason in the expectation's `meta`, are all that the quarantine goes by. The
 results of the batches are added up expectation by expectation, so that the Data Docs show one page for the catalog.
-The context is ephemeral: no file, no network, no progress bar. Great Expectations renders the Data Docs; the page around
-them is ours, because its own loads scripts from five servers, and the cells it quotes are escaped here, because it does
-not escape them.
+The context is ephemeral: no file, no network, no progress bar. Great Expectations renders the Data Docs; the page
+around them is ours, because its own loads scripts from five servers, and the cells it quotes are escaped here, because
+it does not escape them.
 """
 
 import html
@@ -100,7 +100,7 @@ class Judge:
         self.verdicts: list[Verdict] = []
 
     def judge(self, suite: Any, frames: Iterable[pd.DataFrame]) -> list[Verdict]:
-        """Judges the frames, batches of one whole, by a suite; raises AttrGANError if an expectation could not be run."""
+        """Judges batches of one whole by a suite; raises AttrGANError if an expectation could not be run."""
         verdicts = [Verdict(e.configuration, suite.name) for e in suite.expectations]
         form = {
             "result_format": "COMPLETE",
@@ -134,7 +134,7 @@ class Judge:
             "success_percent": 100 * held / len(results) if results else None,
         }
         whole = ExpectationSuiteValidationResult(
-            success=held == len(results), results=results, suite_name=html.escape(title), statistics=statistics, meta={}
+            success=held == len(results), results=results, suite_name=title, statistics=statistics, meta={}
         )
         view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
         page = view.render(ValidationResultsPageRenderer().render(whole), template="data_docs.html.j2", facts=facts)

@@ -2,7 +2,7 @@
 
 Great Expectations does the judging (`attrgan.quality.judge`): every reason in the quarantine is the `meta` of an
 expectation, every row in it stands in that expectation's `unexpected_index_list`. Two things are decided here: of the
-rows that share an id the last in file order stays, and a row that removes an item (`_deleted`) needs nothing but its id.
+rows that share an id the last in file order stays, and a row that removes an item (`_deleted`) needs only its id.
 
 Rows in = valid + quarantined, always; rows that could not be parsed are in the quarantine with their text.
 """
@@ -156,9 +156,7 @@ def _null_rates(valid: pa.Table) -> dict[str, float]:
     """Column → share of null cells among the valid rows that do not remove an item; {} when there are none."""
     if not valid.num_rows:
         return {}
-    return {
-        name: round(valid[name].null_count / valid.num_rows, 6) for name in valid.column_names if name != DELETED
-    }
+    return {name: round(valid[name].null_count / valid.num_rows, 6) for name in valid.column_names if name != DELETED}
 
 
 def _gate(
@@ -184,8 +182,8 @@ def _defect(
     if figure == suite.QUARANTINED:
         first = next(iter(counts["reasons"]))
         return (
-            f"{counts['quarantined']} of {counts['rows_in']} rows ({share:.1%}) are quarantined, mostly {first}, at most "
-            f"{quality.max_quarantine_rate:.1%} may be (quality.max_quarantine_rate); see quarantine.parquet"
+            f"{counts['quarantined']} of {counts['rows_in']} rows ({share:.1%}) are quarantined, mostly {first}, "
+            f"at most {quality.max_quarantine_rate:.1%} may be (quality.max_quarantine_rate); see quarantine.parquet"
         )
     column, past = verdict.configuration.meta["column"], verdict.configuration.meta["past"]
     return (
