@@ -9,16 +9,18 @@ import re
 import shutil
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from urllib.error import URLError
+from typing import Any
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import attrgan
 from attrgan import tracking
-from attrgan.config import Settings, settings
+from attrgan.config import Settings, config_file, settings
 from attrgan.errors import AttrGANError
 from attrgan.lake import storage
 from attrgan.schema import Schema
@@ -40,13 +42,14 @@ class Check:
 
 
 def doctor() -> list[Check]:
-    """Every check, in the order a person would work through them. Raises nothing: what fails is a check that says so."""
+    """Every check, in the order a person would work through them. Raises nothing: a check that fails says so."""
     checks = [_guarded("python", _python), _guarded("packages", _packages), _guarded("torch", _torch)]
     try:
         found = settings()
     except AttrGANError as error:
         return [*checks, Check("settings", False, str(error), "correct them; the other checks wait for that")]
-    checks.append(Check("settings", True, os.environ.get("ATTRGAN_CONFIG", "attrgan.yaml, if any, and ATTRGAN__…")))
+    variables = sum(name.startswith("ATTRGAN__") for name in os.environ)
+    checks.append(Check("settings", True, f"{config_file() or 'no file'}, {variables} variables ATTRGAN__…"))
     places = {"landing": found.landing, "warehouse": found.warehouse, "runs": found.runs}
     checks += [_guarded(name, lambda n=name, p=place: _place(n, p)) for name, place in places.items()]  # type: ignore[misc]
     rest: dict[str, Callable[[], Check]] = {
@@ -130,8 +133,9 @@ def _torch() -> Check:
 
 
 def _disk(found: Settings) -> Check:
-    local = [path for place in (found.warehouse, found.runs) if (path := storage.local_path(place))]
-    free = {path: shutil.disk_usage(_existing(path)).free / 1e9 for path in [*local, Path.cwd()]}
+    places = [place for place in (found.warehouse, found.runs, ".") if not _is_remote(place)]
+    folders = [_existing(Path(place.removeprefix("file://")).absolute()) for place in places]
+    free = {folder: shutil.disk_usage(folder).free / 1e9 for folder in folders}
     path, least = min(free.items(), key=lambda item: item[1])
     ok = least >= FREE_GB
     return Check("disk", ok, f"{least:.1f} GB free at {path}", None if ok else f"make room: {FREE_GB:g} GB are needed")
@@ -145,14 +149,15 @@ def _existing(path: Path) -> Path:
     return next(p for p in (path, *path.parents) if p.exists())
 
 
+def _is_remote(place: str) -> bool:
+    return "://" in place and not place.startswith("file://")
+
+
 def _place(name: str, place: str) -> Check:
     shown = tracking.masked(place)
-    path = storage.local_path(place)
-    if path is None:
-        there = storage.exists(place)
-        return Check(
-            name, True, f"{shown} ({'reached' if there else 'reached, nothing there yet'}; writing is not tried)"
-        )
+    if _is_remote(place):
+        return _remote(name, place, shown)
+    path = Path(place.removeprefix("file://"))
     existing = _existing(path.absolute())
     if not existing.is_dir():
         return Check(name, False, f"{existing} is a file", f"point the setting `{name}` at a folder")
@@ -161,6 +166,37 @@ def _place(name: str, place: str) -> Check:
             name, False, f"{existing} cannot be written", f"give this user the right, or set `{name}` elsewhere"
         )
     return Check(name, True, shown if path.exists() else f"{shown} (made when it is first written)")
+
+
+def _remote(name: str, place: str, shown: str) -> Check:
+    try:
+        there = _in_time(lambda: storage.exists(place))
+    except ImportError as error:
+        return Check(name, False, f"{shown}: {error}", "install the package that it names")
+    except Exception as error:  # whatever the client of the object store raises
+        reason = tracking.masked(str(error) or type(error).__name__).splitlines()[0]
+        return Check(name, False, f"{shown}: {reason}", f"give this machine access to it, or correct `{name}`")
+    return Check(name, True, f"{shown} (reached{'' if there else ', nothing there yet'}; writing is not tried)")
+
+
+def _in_time(call: Callable[[], Any]) -> Any:
+    """What the call returns; raises what it raises, or TimeoutError. A call that hangs is left to a daemon thread."""
+    outcome: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            outcome["value"] = call()
+        except Exception as error:
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {TIMEOUT:g} s")
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]
 
 
 def _schema(found: Settings) -> Check:
@@ -182,8 +218,8 @@ def _store(found: Settings) -> Check:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        create_engine(uri).connect().close()
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        _in_time(lambda: create_engine(uri).connect().close())
+    except (SQLAlchemyError, ModuleNotFoundError, TimeoutError) as error:
         reason = tracking.masked(str(error)).splitlines()[0]
         return Check(
             "mlflow", False, f"{shown}: {reason}", "start the database, install its driver, or correct `tracking_uri`"
@@ -214,7 +250,11 @@ def _server(uri: str, shown: str) -> Check:
     bare = re.sub(r"(?<=://)[^/@]*@", "", uri).rstrip("/")
     try:
         with urlopen(Request(f"{bare}/health"), timeout=TIMEOUT) as answer:  # noqa: S310  (http(s) only, see _store)
-            return Check("mlflow", answer.status == 200, f"{shown} answers")
+            return Check("mlflow", True, f"{shown} answers with {answer.status}")
+    except HTTPError as error:
+        ok = error.code in (401, 403)  # it is there, and wants the log-in that MLflow's client brings
+        advice = None if ok else "see its log, or correct `tracking_uri`"
+        return Check("mlflow", ok, f"{shown} answers with {error.code}", advice)
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         return Check("mlflow", False, f"{shown}: {reason}", "start it (`mlflow server …`), or correct `tracking_uri`")
