@@ -76,10 +76,11 @@ def register(model: Path, *, evaluation: Path | None, run_id: str, data: dict[st
         if version is None:
             experiment = tracking.experiment(client, name)
             tags |= {f"attrgan.data.{key}": tracking.masked(str(value)) for key, value in data.items()}
-            mlflow_run, source = log_run(client, experiment, model, evaluation, schema, tags)
+            mlflow_run, model_id = log_run(client, experiment, model, evaluation, schema, tags)
             if tracking.found(client.get_registered_model, name) is None:
                 client.create_registered_model(name)
-            version = client.create_model_version(name, source, run_id=mlflow_run, tags=tags)
+            source = f"models:/{model_id}"
+            version = client.create_model_version(name, source, run_id=mlflow_run, tags=tags, model_id=model_id)
         client.set_registered_model_alias(name, "candidate", str(version.version))
         return _described(client, version, "candidate")
 

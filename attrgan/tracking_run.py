@@ -38,7 +38,7 @@ def log_run(
     """Logs a model and everything known about it in a new MLflow run.
 
     Returns:
-        The id of the MLflow run and the URI of the logged model.
+        The ids of the MLflow run and of the logged model.
 
     Raises:
         ModelError: the logged model cannot complete its own input example.
@@ -65,7 +65,7 @@ def log_run(
                 input_example=example(schema),
                 pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _REQUIRED],
             )
-        return run_id, str(logged.model_uri)
+        return run_id, str(logged.model_id)
 
 
 _REQUIRED = ("attrgan", "mlflow", "torch")
