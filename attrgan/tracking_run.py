@@ -165,7 +165,7 @@ def example(schema: Schema) -> pd.DataFrame:
         return [value] if attribute.multi else value
 
     rows = [{name: cell(name, role, row) for name, role in _columns(schema).items()} for row in (1, 2)]
-    return pd.DataFrame(rows).astype(object)
+    return pd.DataFrame(rows, dtype=object)
 
 
 @contextmanager
