@@ -1,0 +1,5 @@
+"""The completion model: levels, fusion, generator, discriminator, and what is saved of them."""
+
+from attrgan.model.completion_model import CompletionModel, Prediction
+
+__all__ = ["CompletionModel", "Prediction"]

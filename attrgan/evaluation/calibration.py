@@ -1,0 +1,130 @@
+"""Confidence that means something, and the threshold above which a precision is promised.
+
+Temperature (Guo et al., 2017) is fitted per attribute on validation rows. The threshold is set on calibration rows,
+which touched nothing else: walking from the most confident cell on, a prefix is accepted while the exact binomial
+(Clopper–Pearson) lower bound of its precision at `confidence_level` is at least the target; the walk starts at a size
+fixed beforehand and stops at the first failure (fixed-sequence testing, so nothing is searched and the promise holds
+with the stated confidence, attribute by attribute).
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import optimize, stats
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The threshold of an attribute and what is promised above it.
+
+    Attributes:
+        threshold: cells at least this confident are filled; None: nothing is.
+        promised_precision: the target, where something is filled.
+        cells: calibration cells there were; needed: the fewest that could make the promise, without an error.
+        accepted, errors: cells at or above the threshold, and how many of them were wrong.
+        lower_bound: the bound on their precision at `confidence_level`.
+        reason: why nothing is filled, in words.
+    """
+
+    target_precision: float
+    confidence_level: float
+    threshold: float | None
+    promised_precision: float | None
+    cells: int
+    needed: int
+    accepted: int
+    errors: int
+    lower_bound: float | None
+    reason: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def lower_bound(right: int, n: int, confidence_level: float) -> float:
+    """The one-sided Clopper–Pearson lower bound of a proportion."""
+    return float(stats.beta.ppf(1 - confidence_level, right, n - right + 1)) if right else 0.0
+
+
+def interval(right: float, n: int, level: float = 0.95) -> list[float] | None:
+    """The two-sided Clopper–Pearson interval of a proportion, or None without cells."""
+    if not n:
+        return None
+    k = round(right)
+    low = stats.beta.ppf((1 - level) / 2, k, n - k + 1) if k else 0.0
+    high = stats.beta.ppf((1 + level) / 2, k + 1, n - k) if k < n else 1.0
+    return [float(low), float(high)]
+
+
+def cells_needed(target: float, confidence_level: float, errors: int = 0) -> int:
+    """The fewest cells, of which `errors` are wrong, that prove the target: 59 for .95 at .95 without an error."""
+    n = math.ceil(math.log(1 - confidence_level) / math.log(target)) + errors
+    while lower_bound(n - errors, n, confidence_level) < target:
+        n += 1
+    return n
+
+
+def walk(confidence: np.ndarray, right: np.ndarray, target: float, confidence_level: float) -> Promise:
+    """Finds the threshold of one attribute.
+
+    Args:
+        confidence: float (n,), of the calibration cells.
+        right: bool (n,), whether each was answered rightly.
+
+    The walk starts with the most confident cells, as many as allow two errors where there are at least twice as many,
+    else one, else none: a size that depends on n, target and confidence level only.
+    """
+    n = len(confidence)
+    needed = cells_needed(target, confidence_level)
+
+    def nothing(reason: str) -> Promise:
+        return Promise(target, confidence_level, None, None, n, needed, 0, 0, None, reason)
+
+    if n < needed:
+        return nothing(f"needs {needed} calibration cells, has {n}")
+    allowed = next((e for e in (2, 1) if n >= 2 * cells_needed(target, confidence_level, e)), 0)
+    start = cells_needed(target, confidence_level, allowed)
+    order = np.argsort(-confidence, kind="stable")
+    sorted_confidence, wrong = confidence[order], np.cumsum(~right[order].astype(bool))
+    ends = np.flatnonzero(np.append(np.diff(sorted_confidence) != 0, True)) + 1  # ties stand or fall together
+    best: tuple[int, int, float] | None = None
+    for end in ends[ends >= start]:
+        errors = int(wrong[end - 1])
+        bound = lower_bound(int(end) - errors, int(end), confidence_level)
+        if bound < target:
+            break
+        best = int(end), errors, bound
+    if best is None:
+        first = int(ends[ends >= start][0])
+        return nothing(
+            f"of the {first} most confident calibration cells {int(wrong[first - 1])} are wrong: "
+            f"too many to promise {target:g}"
+        )
+    accepted, errors, bound = best
+    threshold = float(sorted_confidence[accepted - 1])
+    return Promise(target, confidence_level, threshold, target, n, needed, accepted, errors, bound, None)
+
+
+def fit_temperature(logits: list[np.ndarray], targets: list[np.ndarray]) -> float:
+    """The temperature that minimises the negative log-likelihood of validation cells.
+
+    Args:
+        logits: per batch float32 (n, V), V may differ between batches; targets: int64 (n,).
+    """
+    if sum(len(t) for t in targets) < 20:
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        total = 0.0
+        for score, target in zip(logits, targets, strict=True):
+            scaled = score.astype(np.float64) / math.exp(log_temperature)
+            top = scaled.max(1, keepdims=True)
+            normaliser = np.log(np.exp(scaled - top).sum(1)) + top[:, 0]
+            total += float(np.minimum(normaliser - scaled[np.arange(len(target)), target], 20).sum())
+        return total
+
+    found = optimize.minimize_scalar(loss, bounds=(math.log(0.25), math.log(8)), method="bounded", options={"xatol": 0.01})
+    return float(math.exp(found.x))

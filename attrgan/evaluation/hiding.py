@@ -1,0 +1,91 @@
+"""Which known cells are hidden: to train on, to calibrate on, to score on.
+
+Columns that give one another away (`derived_with`) are always hidden together, sequences included.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from attrgan.schema import Schema
+
+Missing = Literal["mcar", "mar", "mnar"]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Hidden cells of N items: `cells` bool (N, A) in the schema's order; `groups`: sequence group → bool (N,)."""
+
+    cells: np.ndarray
+    groups: dict[str, np.ndarray]
+
+
+def known_cells(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
+    """bool (N, A): the cells that have a value."""
+    return np.stack([frame[name].notna().to_numpy() for name in schema.attributes], 1)
+
+
+def together(schema: Schema) -> np.ndarray:
+    """bool (A, A): row a marks the attributes that are hidden when attribute a is."""
+    names = list(schema.attributes)
+    return np.array([[other in schema.hidden_together[name] for other in names] for name in names])
+
+
+def mask_of(cells: np.ndarray, schema: Schema) -> Mask:
+    """Adds to hidden cells, bool (N, A), what has to be hidden with them."""
+    cells = (cells.astype(np.float32) @ together(schema).astype(np.float32)) > 0
+    groups = {}
+    for name, group in schema.sequences.items():
+        gives_away = [bool(set(schema.hidden_together[a]) & set(group.columns)) for a in schema.attributes]
+        groups[name] = cells[:, gives_away].any(1)
+    return Mask(cells, groups)
+
+
+def each_once(known: np.ndarray, schema: Schema, rng: np.random.Generator, passes: int = 3) -> Iterator[Mask]:
+    """Hides every known cell exactly once, over `passes` masks; in each about 1 / passes of an item's cells are hidden.
+
+    Yields masks whose `cells` are the cells to score; cells hidden with them for what they give away are scored too.
+    """
+    leader = together(schema).argmax(1)  # attributes hidden together share the first one's turn
+    turn = rng.random((known.shape[0], known.shape[1])).argsort(1)[:, leader] % passes
+    for number in range(min(passes, known.shape[1])):
+        yield mask_of(known & (turn == number), schema)
+
+
+def at_rate(
+    frame: pd.DataFrame, schema: Schema, rng: np.random.Generator, rate: float, missing: Missing = "mcar"
+) -> Mask:
+    """Hides a share of the known cells.
+
+    Args:
+        missing: `mcar`: each with the same chance; `mar`: more often in items whose other cells are missing; `mnar`: more
+            often where the value itself is rare (or, for numbers, large). The mean rate is the same.
+    """
+    known = known_cells(frame, schema)
+    weight = np.ones(known.shape)
+    if missing == "mar":
+        weight *= 0.25 + 1.5 * pd.Series(known.mean(1)).rank(pct=True, ascending=False).to_numpy()[:, None]
+    elif missing == "mnar":
+        for i, (name, attribute) in enumerate(schema.attributes.items()):
+            cells = frame[name]
+            rare = cells if attribute.kind == "numeric" else -cells.map(cells.value_counts())
+            weight[:, i] = 0.25 + 1.5 * rare.rank(pct=True).fillna(0.5).to_numpy(float)
+    return mask_of(known & (rng.random(known.shape) < np.clip(rate * weight, 0, 1)), schema)
+
+
+def for_training(known: np.ndarray, schema: Schema, rng: np.random.Generator) -> Mask:
+    """Hides cells of a training batch: half of the items lose about 15 % of their cells, a quarter what another item
+    misses (missing as it really happens), a quarter all of them (the levels must carry the rest)."""
+    chance = rng.random(len(known))
+    cells = rng.random(known.shape) < 0.15
+    other = ~known[rng.permutation(len(known))]
+    copied = (chance >= 0.5) & (chance < 0.75)
+    cells[copied] = other[copied]
+    cells[chance >= 0.75] = True
+    nothing = ~(cells & known).any(1)
+    cells[nothing, rng.integers(0, known.shape[1], int(nothing.sum()))] = True
+    mask = mask_of(cells & known, schema)
+    return Mask(mask.cells & known, mask.groups)

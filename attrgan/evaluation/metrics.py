@@ -1,0 +1,136 @@
+"""How good a model is on cells whose answer is known: hidden, completed, compared."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from attrgan.evaluation.calibration import interval
+from attrgan.evaluation.hiding import Mask, known_cells
+from attrgan.model.completion_model import CompletionModel, Prediction
+from attrgan.schema import Attribute, Schema
+
+
+def answer_hidden(
+    model: CompletionModel, frame: pd.DataFrame, features: pa.Table, masks: list[Mask]
+) -> dict[str, pd.DataFrame]:
+    """Completes hidden cells and says which are right.
+
+    Args:
+        masks: hidden cells, bool (N, A) each; every known cell of a mask is answered under that mask.
+
+    Returns:
+        Attribute → frame with the columns row, truth, value, confidence, right, number, lower, upper.
+    """
+    inputs = model.inputs(frame, features)
+    known = known_cells(frame, model.schema)
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in model.schema.attributes}
+    for mask in masks:
+        for name, answer in model.predict(frame, inputs, mask.cells & known, mask).items():
+            parts[name].append(_scored(answer, frame[name], model.schema.attributes[name]))
+    return {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
+
+
+def _scored(answer: Prediction, cells: pd.Series, attribute: Attribute) -> pd.DataFrame:
+    truth = cells.iloc[answer.rows].to_numpy()
+    value = answer.number if attribute.kind == "numeric" else answer.value
+    columns = {"row": answer.rows, "truth": truth, "value": value, "right": is_right(value, truth, attribute)}
+    columns |= {k: getattr(answer, k) for k in ("confidence", "number", "lower", "upper")}
+    return pd.DataFrame(columns)
+
+
+def is_right(value: np.ndarray, truth: np.ndarray, attribute: Attribute) -> np.ndarray:
+    """bool (n,): the same string, the same set (`multi`), or a number within the relative tolerance of the true one."""
+    if attribute.kind == "numeric":
+        value, truth = value.astype(float), truth.astype(float)
+        return np.abs(value - truth) <= np.where(truth == 0, 1e-9, attribute.tolerance * np.abs(truth) * (1 + 1e-9))
+    return np.array([v == t for v, t in zip(value, truth, strict=True)], dtype=bool)
+
+
+def baselines(frame: pd.DataFrame, schema: Schema) -> dict[str, Any]:
+    """The mode or median of each attribute's known cells: what one fills without a model."""
+    found: dict[str, Any] = {}
+    for name, attribute in schema.attributes.items():
+        known = frame[name].dropna()
+        if attribute.kind == "numeric":
+            found[name] = float(known.median()) if len(known) else None
+        else:
+            found[name] = min(known.mode(), default=None)
+    return found
+
+
+def summarise(answers: dict[str, pd.DataFrame], model: CompletionModel) -> dict[str, Any]:
+    """Figures per attribute (see the documentation of `metrics.json` in docs/model.md) and their means."""
+    attributes = {name: _figures(name, answers.get(name), model) for name in model.schema.attributes}
+    scored = [f for f in attributes.values() if f["n"]]
+    return {
+        "model_version": model.config.get("model_version"),
+        "schema_hash": model.schema.hash,
+        "attributes": attributes,
+        "mean_accuracy": _mean([f["accuracy"] for f in scored]),
+        "mean_baseline": _mean([f["baseline"] for f in scored]),
+        "mean_coverage": _mean([f["coverage"] for f in scored]),
+    }
+
+
+def _figures(name: str, cells: pd.DataFrame | None, model: CompletionModel) -> dict[str, Any]:
+    attribute = model.schema.attributes[name]
+    promise = model.calibration.get(name, {})
+    figures: dict[str, Any] = {"kind": attribute.kind, "n": 0 if cells is None else len(cells)}
+    figures["promised_precision"] = promise.get("promised_precision")
+    figures["reason"] = promise.get("reason")
+    if cells is None:
+        return figures
+    right, confidence = cells["right"].to_numpy(bool), cells["confidence"].to_numpy(float)
+    threshold = promise.get("threshold")
+    accepted = confidence >= threshold if threshold is not None else np.zeros(len(cells), bool)
+    baseline = np.full(len(cells), model.config["baseline"][name], dtype=object)
+    figures |= {
+        "accuracy": float(right.mean()),
+        "accuracy_interval": interval(right.sum(), len(right)),
+        "baseline": float(is_right(baseline, cells["truth"].to_numpy(), attribute).mean()) if baseline[0] is not None else 0.0,
+        "ece": expected_calibration_error(confidence, right),
+        "cov95": coverage_at(confidence, right),
+        "coverage": float(accepted.mean()),
+        "realised_precision": float(right[accepted].mean()) if accepted.any() else None,
+        "realised_n": int(accepted.sum()),
+        "realised_interval": interval(right[accepted].sum(), int(accepted.sum())),
+    }
+    if attribute.kind == "numeric":
+        truth, number = cells["truth"].to_numpy(float), cells["number"].to_numpy(float)
+        cap = 10 * max(float(np.median(np.abs(truth - np.median(truth)))), 1e-9)
+        error = np.minimum(np.abs(number - truth), cap).mean()
+        against = np.minimum(np.abs(float(baseline[0]) - truth), cap).mean()
+        inside = (cells["lower"].to_numpy(float) <= truth) & (truth <= cells["upper"].to_numpy(float))
+        figures |= {"mae": float(np.abs(number - truth).mean()), "skill": float(1 - error / max(against, 1e-9))}
+        figures["interval_coverage"] = float(inside.mean())
+    return figures
+
+
+def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """Mean distance of confidence from the share that is right, over bins of equally many cells."""
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, min(bins, len(order)))
+    return float(sum(len(p) * abs(confidence[p].mean() - right[p].mean()) for p in parts if len(p)) / max(len(order), 1))
+
+
+def coverage_at(confidence: np.ndarray, right: np.ndarray, precision: float = 0.95) -> float:
+    """The largest share of cells, taken from the most confident on, whose running precision is at least `precision`.
+
+    Searched in hindsight on the scored cells themselves: a figure to compare models by, never a promise.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    running = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(running >= precision)
+    return float((good[-1] + 1) / len(order)) if len(good) else 0.0
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def dump(metrics: dict[str, Any]) -> str:
+    """Metrics as JSON text; not-a-number becomes null."""
+    return json.dumps(json.loads(json.dumps(metrics), parse_constant=lambda _: None), indent=2, ensure_ascii=False)

@@ -1,0 +1,270 @@
+"""A trained model: vocabulary, generator, temperatures and promises; what it predicts, saved and loaded.
+
+A model folder holds `model.safetensors` (weights and arrays), `vocabulary.json` (strings), `config.json`, `schema.yaml`
+and `calibration.json`; nothing in it is ever unpickled.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from attrgan.errors import ModelError
+from attrgan.evaluation.hiding import Mask
+from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
+from attrgan.model.inputs import Inputs, batch, build
+from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
+from attrgan.schema import Schema
+
+INTERVAL = 0.9
+"""Share of true numbers that `lower` … `upper` is meant to cover."""
+BATCH = 512
+FILES = ("model.safetensors", "vocabulary.json", "config.json", "schema.yaml", "calibration.json")
+
+
+@dataclass
+class Prediction:
+    """The answers to some cells of one attribute.
+
+    Attributes:
+        rows: int64 (n,): the items asked about.
+        value: object (n,): the best value as a string.
+        confidence: float64 (n,): the calibrated probability that it is right.
+        number, lower, upper: float64 (n,), for numeric attributes.
+        span: int64 (n, 2): first token and number of tokens where the value stands in the item's text, −1 where not.
+        copied: bool (n,): the value is a span that no known value spells.
+        runners_up: the other best candidates, [(value, probability), …] per cell.
+    """
+
+    rows: np.ndarray
+    value: np.ndarray
+    confidence: np.ndarray
+    number: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    span: np.ndarray
+    copied: np.ndarray
+    runners_up: list[list[tuple[str, float]]] = field(default_factory=list)
+
+
+class CompletionModel:
+    """Completes the empty cells of a catalog."""
+
+    def __init__(
+        self, schema: Schema, vocabulary: Vocabulary, generator: Generator, config: dict[str, Any] | None = None
+    ) -> None:
+        self.schema = schema
+        self.vocabulary = vocabulary
+        self.generator = generator
+        self.config = config or {}
+        self.temperature: dict[str, float] = dict.fromkeys(schema.attributes, 1.0)
+        self.calibration: dict[str, dict[str, Any]] = {}
+
+    @property
+    def version(self) -> str:
+        """The identity of the model: a hash of its weights, vocabulary and schema (set when it is saved)."""
+        return str(self.config["model_version"])
+
+    # --- prediction ------------------------------------------------------------------------------------------------
+
+    def inputs(self, frame: pd.DataFrame, features: pa.Table) -> Inputs:
+        """The rows of a frame in this model's vocabulary."""
+        return build(frame, features, self.vocabulary)
+
+    @torch.inference_mode()
+    def predict(
+        self, frame: pd.DataFrame, inputs: Inputs, wanted: np.ndarray, mask: Mask | None = None
+    ) -> dict[str, Prediction]:
+        """Answers cells.
+
+        Args:
+            frame: the rows (for the text that spans are cut from).
+            inputs: the same rows in this model's vocabulary.
+            wanted: bool (N, A), the cells to answer, in the schema's order of attributes.
+            mask: known cells and sequences that must not be seen.
+        """
+        self.generator.eval()
+        values = self.generator.values()
+        strangers = self.strangers(inputs)
+        parts: dict[str, list[Prediction]] = {name: [] for name in self.schema.attributes}
+        rows = np.flatnonzero(wanted.any(1))
+        rows = rows[np.argsort(np.diff(inputs.token_offsets)[rows], kind="stable")]  # like lengths share a batch
+        for start in range(0, len(rows), BATCH):
+            at = rows[start : start + BATCH]
+            tensors = batch(inputs, at, self.vocabulary)
+            z = torch.zeros(len(at), len(parts), self.generator.size.noise)
+            output = self.generator(tensors, hidden_rows(mask, at, wanted.shape[1]), z, strangers, values)
+            for i, name in enumerate(self.schema.attributes):
+                chosen = np.flatnonzero(wanted[at, i])
+                if len(chosen):
+                    parts[name].append(self._answer(name, frame, inputs, at, chosen, output))
+        return {name: _join(part) for name, part in parts.items() if part}
+
+    def strangers(self, inputs: Inputs) -> torch.Tensor | None:
+        """float32 (K, D): embeddings of known cells' values that are not in the vocabulary, or None."""
+        if not inputs.strangers:
+            return None
+        return self.generator.embed_strings(*encode_strings(inputs.strangers, self.vocabulary))
+
+    def _answer(
+        self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, chosen: np.ndarray, output: Output
+    ) -> Prediction:
+        scores = output.logits[name][torch.from_numpy(chosen)] / self.temperature[name]
+        probability = scores.softmax(-1).double().numpy()
+        if name in self.vocabulary.numbers:
+            return self._answer_number(name, rows[chosen], probability)
+        known = self.vocabulary.values[name].values
+        best = np.argsort(-probability, axis=1, kind="stable")[:, :4]
+        width = max(output.logits[name].shape[1] - len(known), 0)
+        strings = [
+            [known[j] if j < len(known) else self._span_text(frame, inputs, row, j - len(known)) for j in js]
+            for row, js in zip(rows[chosen], best, strict=True)
+        ]
+        span = self._places(name, inputs, rows[chosen], best[:, 0], len(known) if width else None)
+        empty = np.full(len(chosen), np.nan)
+        return Prediction(
+            rows=rows[chosen],
+            value=np.array([s[0] for s in strings], dtype=object),
+            confidence=probability[np.arange(len(chosen)), best[:, 0]],
+            number=empty, lower=empty, upper=empty, span=span, copied=best[:, 0] >= len(known),
+            runners_up=[
+                [(s, round(float(p[j]), 4)) for s, j in zip(ss[1:], js[1:], strict=True) if p[j] > 0.005]
+                for ss, js, p in zip(strings, best, probability, strict=True)
+            ],
+        )  # fmt: skip
+
+    def _answer_number(self, name: str, rows: np.ndarray, probability: np.ndarray) -> Prediction:
+        numbers = self.vocabulary.numbers[name]
+        mass = probability @ numbers.within.T.astype(np.float64)
+        best = mass.argmax(1)
+        cumulated = probability.cumsum(1)
+        lower = numbers.low[(cumulated >= (1 - INTERVAL) / 2).argmax(1)]
+        upper = numbers.high[(cumulated >= (1 + INTERVAL) / 2 - 1e-9).argmax(1)]
+        value = numbers.value[best]
+        n = len(rows)
+        return Prediction(
+            rows=rows, value=value.astype(object), confidence=np.minimum(mass[np.arange(n), best], 1.0), number=value,
+            lower=np.minimum(lower, value), upper=np.maximum(upper, value),
+            span=np.full((n, 2), -1), copied=np.zeros(n, bool), runners_up=[[] for _ in range(n)],
+        )  # fmt: skip
+
+    def _span_text(self, frame: pd.DataFrame, inputs: Inputs, row: int, span: int) -> str:
+        column, start, end = place(inputs, row, span // MAX_PHRASE, span % MAX_PHRASE + 1)
+        return str(frame[self.schema.text[column]].iloc[row])[start:end] if end else ""
+
+    def _places(
+        self, name: str, inputs: Inputs, rows: np.ndarray, best: np.ndarray, spans_from: int | None
+    ) -> np.ndarray:
+        """int64 (n, 2): token and length where the chosen value stands in the text."""
+        result = np.full((len(rows), 2), -1, np.int64)
+        if spans_from is not None:
+            span = best - spans_from
+            copied = span >= 0
+            result[copied] = np.stack([span // MAX_PHRASE, span % MAX_PHRASE + 1], 1)[copied]
+        matches = inputs.matches
+        attribute = list(self.vocabulary.values).index(name)
+        first, last = np.searchsorted(matches.row, rows), np.searchsorted(matches.row, rows, side="right")
+        for i in np.flatnonzero((last > first) & (result[:, 0] < 0)):
+            here = slice(first[i], last[i])
+            hits = np.flatnonzero((matches.attribute[here] == attribute) & (matches.value[here] == best[i]))
+            if len(hits):
+                result[i] = matches.token[here][hits[0]], matches.length[here][hits[0]]
+        return result
+
+    # --- files -----------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Writes the model folder and sets the version."""
+        arrays = {f"vocabulary.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in self._plain_arrays().items()}
+        weights = {f"generator.{k}": v.contiguous() for k, v in self.generator.state_dict().items()}
+        save_file(arrays | weights, folder / "model.safetensors")
+        _write(folder / "vocabulary.json", self.vocabulary.strings())
+        self.schema.save(folder / "schema.yaml")
+        digest = hashlib.sha256()
+        for name in ("model.safetensors", "vocabulary.json", "schema.yaml"):
+            digest.update((folder / name).read_bytes())
+        self.config |= {
+            "model_version": digest.hexdigest()[:12],
+            "schema_hash": self.schema.hash,
+            "size": asdict(self.generator.size),
+        }
+        _write(folder / "config.json", self.config)
+        _write(folder / "calibration.json", self.calibration)
+
+    def _plain_arrays(self) -> dict[str, np.ndarray]:
+        # safetensors has no uint32 in torch < 2.3 readers: hashes travel as int64
+        return {k: v.astype(np.int64) if v.dtype == np.uint32 else v for k, v in self.vocabulary.arrays().items()}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "CompletionModel":
+        """Reads a model folder; raises ModelError when it is not one."""
+        folder = Path(folder)
+        missing = [name for name in FILES if not (folder / name).is_file()]
+        if missing:
+            raise ModelError(
+                f"{folder} is not a model folder (it lacks {', '.join(missing)}): expected what `attrgan train` wrote, "
+                "or an MLflow URI such as models:/attrgan-product@champion"
+            )
+        try:
+            schema = Schema.load(folder / "schema.yaml")
+            config = json.loads((folder / "config.json").read_text())
+            tensors = load_file(folder / "model.safetensors")
+            arrays = {k.removeprefix("vocabulary."): v.numpy() for k, v in tensors.items() if k.startswith("vocabulary.")}
+            for name in arrays:
+                if name in ("words", "grams", "wide") or name.endswith(".hashed"):
+                    arrays[name] = arrays[name].astype(np.uint32)
+            vocabulary = Vocabulary.restore(json.loads((folder / "vocabulary.json").read_text()), arrays)
+            generator = Generator(schema, vocabulary, Size(**config["size"]))
+            weights = {k.removeprefix("generator."): v for k, v in tensors.items() if k.startswith("generator.")}
+            generator.load_state_dict(weights)
+            model = cls(schema, vocabulary, generator, config)
+            model.calibration = json.loads((folder / "calibration.json").read_text())
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{folder} is a damaged model folder ({reason}): train or fetch it again") from error
+        model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
+        return model
+
+
+def hidden_rows(mask: Mask | None, rows: np.ndarray, attributes: int) -> Hidden:
+    """The part of a mask that concerns the rows of a batch."""
+    if mask is None:
+        return Hidden(torch.zeros(len(rows), attributes, dtype=torch.bool))
+    return Hidden(
+        torch.from_numpy(mask.cells[rows]), {name: torch.from_numpy(group[rows]) for name, group in mask.groups.items()}
+    )
+
+
+def place(inputs: Inputs, row: int, token: int, length: int) -> tuple[int, int, int]:
+    """Text column number, start and end of a span; (0, 0, 0) where the item has no such tokens."""
+    first = int(inputs.token_offsets[row]) + int(token)
+    last = first + int(length) - 1
+    if last >= inputs.token_offsets[row + 1]:
+        return 0, 0, 0
+    tokens = inputs.tokens
+    return int(tokens["column"][first]), int(tokens["start"][first]), int(tokens["end"][last])
+
+
+def _join(parts: list[Prediction]) -> Prediction:
+    """Batches as one prediction, in the order of the rows."""
+    arrays = {
+        name: np.concatenate([getattr(p, name) for p in parts])
+        for name in ("rows", "value", "confidence", "number", "lower", "upper", "span", "copied")
+    }
+    order = np.argsort(arrays["rows"], kind="stable")
+    runners_up = [r for p in parts for r in p.runners_up]
+    return Prediction(**{k: v[order] for k, v in arrays.items()}, runners_up=[runners_up[i] for i in order])
+
+
+def _write(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
+
+

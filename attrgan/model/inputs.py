@@ -1,0 +1,269 @@
+"""From cells and features to arrays, and from arrays to batches of tensors.
+
+`Inputs` holds every row of a frame as indices into a vocabulary; `Batch` is a slice of it, padded. What is hidden is
+decided per batch, not here: hiding a cell never changes an `Inputs`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from attrgan.features import sequence, text
+from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary, flat, offsets
+
+WIDE_VALUES = 300
+"""The most frequent values of an attribute that the linear part reads and scores."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each attribute's inputs and outputs lie in the linear part.
+
+    `inputs`: name → (first row of the weight, number of rows). `outputs`: name → (first column, number of columns).
+    Inputs are, in this order: words of the text; values of attributes and conditions; bins of sequence statistics.
+    """
+
+    inputs: dict[str, tuple[int, int]]
+    outputs: dict[str, tuple[int, int]]
+    rows: int
+    columns: int
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> "Layout":
+        """The layout for a vocabulary; input row 0 is for words that were not seen."""
+        sizes = {n: len(v.values) for n, v in vocabulary.values.items()}
+        sizes |= {n: len(v.value) for n, v in vocabulary.numbers.items()}
+        outputs, column = {}, 0
+        for name, size in sizes.items():
+            outputs[name] = (column, min(size, WIDE_VALUES))
+            column += outputs[name][1]
+        inputs, row = {}, len(vocabulary.wide.known) + 1
+        for name, size in (sizes | {n: len(v.values) for n, v in vocabulary.conditions.items()}).items():
+            inputs[name] = (row, min(size, WIDE_VALUES))
+            row += inputs[name][1]
+        for name, fitted in vocabulary.sequences.items():
+            size = fitted["edges"].shape[0] * (fitted["edges"].shape[1] + 1)
+            inputs[f"sequence.{name}"] = (row, size)
+            row += size
+        return cls(inputs, outputs, row, column)
+
+
+@dataclass
+class Matches:
+    """Where known values stand in the items' own texts, sorted by row; all int64 (m,)."""
+
+    row: np.ndarray
+    attribute: np.ndarray
+    value: np.ndarray
+    token: np.ndarray
+    length: np.ndarray
+
+
+@dataclass
+class Inputs:
+    """N items as indices into a vocabulary.
+
+    Attributes:
+        codes: int64 (N, C): index of the value of each categorical or open attribute, then of each condition; −1 unknown;
+            from the vocabulary's size on: a value not in the vocabulary, an index into `strangers`.
+        numbers: float32 (N, M): numeric attributes, NaN unknown.
+        bins: int64 (N, M): their atom or bin, −1 unknown.
+        tokens: `word`, `column`, `start`, `end` (t,) and `gram` (t, GRAMS) of all items one after the other.
+        token_offsets: int64 (N + 1,).
+        wide, wide_offsets: indices of the linear part's text features, int64.
+        sequences: group → (numbers (s, n), hashes (s, h), step offsets (N + 1,), statistics (N, w) with NaN).
+        matches: known values in the text.
+        strangers: known cells' values that the vocabulary does not have.
+    """
+
+    codes: np.ndarray
+    numbers: np.ndarray
+    bins: np.ndarray
+    tokens: dict[str, np.ndarray]
+    token_offsets: np.ndarray
+    wide: np.ndarray
+    wide_offsets: np.ndarray
+    sequences: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+    matches: Matches
+    strangers: list[str]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> Inputs:
+    """Looks up every row of a frame and its features in the vocabulary."""
+    strangers: dict[str, int] = {}
+    codes = []
+    for name, known in (vocabulary.values | vocabulary.conditions).items():
+        column = known.codes(frame[name])
+        for row in np.flatnonzero((column < 0) & frame[name].notna().to_numpy()):
+            column[row] = len(known.values) + strangers.setdefault(frame[name].iloc[row], len(strangers))
+        codes.append(column)
+    numbers = [frame[name].to_numpy(np.float64) for name in vocabulary.numbers]
+    bins = [v.codes(n) for v, n in zip(vocabulary.numbers.values(), numbers, strict=True)]
+    tokens = {
+        "hash": flat(features["text.word"]),
+        "word": vocabulary.words.index(flat(features["text.word"])),
+        "gram": vocabulary.grams.index(flat(features["text.gram"])).reshape(-1, text.GRAMS),
+        "column": flat(features["text.column"]).astype(np.int64),
+        "start": flat(features["text.start"]),
+        "end": flat(features["text.end"]),
+    }
+    if not len(tokens["word"]):  # no item has text: one padding token, so that an index into the tokens exists
+        tokens = {name: np.zeros((1, *t.shape[1:]), t.dtype) for name, t in tokens.items()}
+    token_offsets = offsets(features["text.word"])
+    rows = len(frame)
+    return Inputs(
+        codes=np.stack(codes, 1) if codes else np.empty((rows, 0), np.int64),
+        numbers=np.stack(numbers, 1) if numbers else np.empty((rows, 0)),
+        bins=np.stack(bins, 1) if bins else np.empty((rows, 0), np.int64),
+        tokens=tokens,
+        token_offsets=token_offsets,
+        wide=vocabulary.wide.index(flat(features["text.wide"])),
+        wide_offsets=offsets(features["text.wide"]),
+        sequences={name: _sequence(features, name, fitted) for name, fitted in vocabulary.sequences.items()},
+        matches=find_values(tokens, token_offsets, vocabulary),
+        strangers=list(strangers),
+    )
+
+
+def _sequence(
+    features: pa.Table, name: str, fitted: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    width = fitted["edges"].shape[0]
+    numeric = width // len(sequence.STATISTICS)
+    steps = flat(features[f"sequence.{name}.number"]).reshape(-1, max(numeric, 1))
+    steps = (np.arcsinh(steps) - fitted["centre"]) / fitted["scale"]
+    hashed = flat(features[f"sequence.{name}.hash"])
+    known = fitted["hashed"]
+    position = np.minimum(np.searchsorted(known, hashed), max(len(known) - 1, 0))
+    codes = np.where(known[position] == hashed, position + 1, 0) if len(known) else np.zeros(len(hashed), np.int64)
+    step_offsets = offsets(features[f"sequence.{name}.number"]) // max(numeric, 1)
+    if not numeric:
+        step_offsets = offsets(features[f"sequence.{name}.hash"])
+    statistics = np.full((features.num_rows, width), np.nan, np.float32)
+    present = np.diff(offsets(features[f"sequence.{name}.statistic"])) > 0
+    statistics[present] = flat(features[f"sequence.{name}.statistic"]).reshape(-1, width) if width else 0
+    columns = len(hashed) // max(int(step_offsets[-1]), 1)
+    return steps.astype(np.float32), codes.reshape(-1, columns) if columns else codes, step_offsets, statistics
+
+
+def find_values(tokens: dict[str, np.ndarray], token_offsets: np.ndarray, vocabulary: Vocabulary) -> Matches:
+    """Finds every value of the vocabulary, up to MAX_PHRASE words long, in the items' texts."""
+    found: list[np.ndarray] = []
+    phrases = text.phrase_hashes(tokens["hash"], MAX_PHRASE) if token_offsets[-1] else []
+    row_of_token = np.repeat(np.arange(len(token_offsets) - 1), np.diff(token_offsets))
+    for attribute, known in enumerate(vocabulary.values.values()):
+        words = [text.encode_value(value)[0] for value in known.values]
+        for length, phrase in enumerate(phrases, start=1):
+            of_length = [i for i, w in enumerate(words) if len(w) == length]
+            if not of_length:
+                continue
+            hashes = np.array([text.phrase_hashes(words[i], length)[-1][0] for i in of_length], np.uint64)
+            order = np.argsort(hashes, kind="stable")
+            position = np.minimum(np.searchsorted(hashes[order], phrase), len(order) - 1)
+            hit = np.flatnonzero(hashes[order][position] == phrase)
+            last = hit + length - 1  # a phrase lies within one column of one item
+            hit = hit[(row_of_token[hit] == row_of_token[last]) & (tokens["column"][hit] == tokens["column"][last])]
+            value = np.array(of_length)[order[position[hit]]]
+            found.append(np.stack([row_of_token[hit], np.full(len(hit), attribute), value, hit, np.full(len(hit), length)]))
+    table = np.concatenate(found, 1) if found else np.empty((5, 0), np.int64)
+    table = table[:, np.argsort(table[0], kind="stable")].astype(np.int64)
+    table[3] -= token_offsets[table[0]]
+    return Matches(*table)
+
+
+@dataclass
+class Batch:
+    """B items as tensors; T tokens, S steps, C categorical columns (conditions last), M numeric ones.
+
+    Attributes:
+        codes (B, C), numbers (B, M), bins (B, M): as in `Inputs`.
+        word (B, T), gram (B, T, GRAMS), column (B, T): text tokens, `token_mask` (B, T) true where there is one.
+        wide, wide_weight (w,), wide_offsets (B + 1,): text features of the linear part with their TF-IDF weights.
+        steps: group → (numbers (B, S, n), hashes (B, S, h), mask (B, S), statistics (B, w)).
+        match_row, match_attribute, match_value, match_token, match_length (m,): known values in the text.
+    """
+
+    codes: torch.Tensor
+    numbers: torch.Tensor
+    bins: torch.Tensor
+    word: torch.Tensor
+    gram: torch.Tensor
+    column: torch.Tensor
+    hash: torch.Tensor
+    token_mask: torch.Tensor
+    wide: torch.Tensor
+    wide_weight: torch.Tensor
+    wide_offsets: torch.Tensor
+    steps: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]
+    match_row: torch.Tensor
+    match_attribute: torch.Tensor
+    match_value: torch.Tensor
+    match_token: torch.Tensor
+    match_length: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
+    """The given rows, int64 (B,), as padded tensors."""
+    at, mask = _padded(inputs.token_offsets, rows)
+    wide_at, wide_counts = _ragged(inputs.wide_offsets, rows)
+    wide = inputs.wide[wide_at]
+    weight = np.where(wide > 0, vocabulary.idf[wide], 0)
+    row_of = np.repeat(np.arange(len(rows)), wide_counts)
+    norm = np.sqrt(np.bincount(row_of, weights=weight**2, minlength=len(rows)))[row_of]
+    matches = inputs.matches
+    match_at, match_counts = _ragged(np.searchsorted(matches.row, np.arange(len(inputs) + 1)), rows)
+    return Batch(
+        codes=torch.from_numpy(inputs.codes[rows]),
+        numbers=torch.from_numpy(inputs.numbers[rows]).float(),
+        bins=torch.from_numpy(inputs.bins[rows]),
+        word=torch.from_numpy(inputs.tokens["word"][at] * mask),
+        gram=torch.from_numpy(inputs.tokens["gram"][at] * mask[..., None]),
+        column=torch.from_numpy(inputs.tokens["column"][at] * mask),
+        hash=torch.from_numpy((inputs.tokens["hash"][at] * mask).astype(np.int64)),
+        token_mask=torch.from_numpy(mask),
+        wide=torch.from_numpy(wide),
+        wide_weight=torch.from_numpy((weight / np.maximum(norm, 1e-9)).astype(np.float32)),
+        wide_offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(wide_counts)])),
+        steps={name: _steps(*group, rows) for name, group in inputs.sequences.items()},
+        match_row=torch.from_numpy(np.repeat(np.arange(len(rows)), match_counts)),
+        match_attribute=torch.from_numpy(matches.attribute[match_at]),
+        match_value=torch.from_numpy(matches.value[match_at]),
+        match_token=torch.from_numpy(matches.token[match_at]),
+        match_length=torch.from_numpy(matches.length[match_at]),
+    )
+
+
+def _steps(
+    numbers: np.ndarray, hashes: np.ndarray, step_offsets: np.ndarray, statistics: np.ndarray, rows: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    at, mask = _padded(step_offsets, rows)
+    steps = numbers[at] if len(numbers) else np.zeros((*at.shape, numbers.shape[1]), np.float32)
+    codes = hashes[at] if len(hashes) else np.zeros((*at.shape, 0), np.int64)
+    return (
+        torch.from_numpy(steps), torch.from_numpy(codes.reshape(*at.shape, -1).astype(np.int64)),
+        torch.from_numpy(mask), torch.from_numpy(statistics[rows]),
+    )  # fmt: skip
+
+
+def _ragged(row_offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of all elements of the rows, one row after the other, and how many each row has."""
+    counts = (row_offsets[rows + 1] - row_offsets[rows]).astype(np.int64)
+    starts = np.repeat(row_offsets[rows] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+    return starts + np.arange(counts.sum()), counts
+
+
+def _padded(row_offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (B, L) of the rows' elements, L the longest row (at least 1), and the mask of real ones."""
+    counts = row_offsets[rows + 1] - row_offsets[rows]
+    steps = np.arange(max(int(counts.max(initial=0)), 1))
+    mask = steps[None] < counts[:, None]
+    return np.where(mask, row_offsets[rows][:, None] + steps, 0), mask

@@ -1,0 +1,142 @@
+"""The losses of the mission: L_G = −log D(G(z)), L_D = −log D(x) − log(1 − D(G(z))), L = L_G + L_D.
+
+Each is the mean over the cells that are judged; the supervised term is the mean negative log-likelihood of the cells
+that were hidden on purpose.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from attrgan.evaluation.hiding import Mask
+from attrgan.model.generator import Generator, Hidden, Output, piecewise
+from attrgan.model.inputs import Batch
+from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
+
+
+@dataclass
+class Targets:
+    """The right candidate of each cell, int64 (B,), −1 where it is not among the candidates or not asked for."""
+
+    index: dict[str, torch.Tensor]
+
+
+def hidden_cells(mask: Mask) -> Hidden:
+    """A batch's mask as tensors."""
+    groups = {name: torch.from_numpy(group) for name, group in mask.groups.items()}
+    return Hidden(torch.from_numpy(mask.cells), groups)
+
+
+def choose_unlisted(
+    batch: Batch, generator: Generator, vocabulary: Vocabulary, rng: np.random.Generator, rate: float = 0.15
+) -> dict[str, torch.Tensor]:
+    """Open attribute → bool (B,): items whose true value is to be found in the text as if nobody had ever listed it.
+
+    Always those whose value was seen once (it will be a stranger to anyone else), else a share `rate`.
+    """
+    unlisted = {}
+    for name in generator.open:
+        i = generator.categorical.index(name)
+        code = batch.codes[:, i]
+        counts = torch.from_numpy(vocabulary.values[name].counts)
+        once = counts[code.clamp(0, len(counts) - 1)] <= 1
+        chance = torch.from_numpy(rng.random(len(batch)) < rate)
+        stands = torch.zeros(len(batch), dtype=torch.bool)
+        own = (batch.match_attribute == i) & (batch.match_value == code[batch.match_row])
+        stands[batch.match_row[own]] = True
+        unlisted[name] = stands & (once | chance)
+    return unlisted
+
+
+def targets(batch: Batch, generator: Generator, hidden: Hidden) -> Targets:
+    """What each hidden cell's softmax should choose."""
+    index = {}
+    for a, name in enumerate(generator.attributes):
+        if name in generator.numeric:
+            right = batch.bins[:, generator.numeric.index(name)].clone()
+        else:
+            i = generator.categorical.index(name)
+            size = generator.value_sizes[i]
+            right = torch.where(batch.codes[:, i] < size, batch.codes[:, i], -1)
+            if name in hidden.unlisted:
+                right = _span_targets(batch, i, size, right, hidden.unlisted[name])
+        index[name] = torch.where(hidden.cells[:, a], right, -1)
+    return Targets(index)
+
+
+def _span_targets(
+    batch: Batch, attribute: int, size: int, right: torch.Tensor, unlisted: torch.Tensor
+) -> torch.Tensor:
+    """Replaces the index of an unlisted item's value by that of the first span that spells it."""
+    row, value = batch.match_row, batch.match_value
+    own = (batch.match_attribute == attribute) & unlisted[row] & (value == right[row])
+    span = size + batch.match_token[own] * MAX_PHRASE + batch.match_length[own] - 1
+    first = torch.full_like(right, torch.iinfo(torch.int64).max).scatter_reduce(0, row[own], span, "amin")
+    return torch.where(unlisted, first, right)
+
+
+def supervised(output: Output, target: Targets) -> tuple[torch.Tensor, dict[str, float]]:
+    """Mean negative log-likelihood over the asked cells, and its mean per attribute."""
+    total, count = output.context.new_zeros(()), 0
+    each: dict[str, float] = {}
+    for name, right in target.index.items():
+        asked = right >= 0
+        n = int(asked.sum())
+        if not n:
+            continue
+        loss = F.cross_entropy(output.logits[name][asked], right[asked], reduction="sum")
+        total, count = total + loss, count + n
+        each[name] = float(loss.detach()) / n
+    return total / max(count, 1), each
+
+
+def real_values(batch: Batch, generator: Generator, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings (B, A, D) of the true values, and which cells have one: bool (B, A)."""
+    cells, known = [], []
+    pieces = torch.einsum("bme,med->bmd", piecewise(batch.numbers, generator.edges), generator.number.detach())
+    starts = np.concatenate([[0], np.cumsum(generator.value_sizes)])
+    for name in generator.attributes:
+        if name in generator.numeric:
+            i = generator.numeric.index(name)
+            cells.append(pieces[:, i])
+            known.append(batch.bins[:, i] >= 0)
+        else:
+            i = generator.categorical.index(name)
+            code = batch.codes[:, i]
+            listed = (code >= 0) & (code < generator.value_sizes[i])
+            cells.append(values[torch.where(listed, code + int(starts[i]), 0)])
+            known.append(listed)
+    return torch.stack(cells, 1), torch.stack(known, 1)
+
+
+def generated_values(output: Output, generator: Generator, vocabulary: Vocabulary, values: torch.Tensor) -> torch.Tensor:
+    """Embeddings (B, A, D) of G's choices: one sample per cell, straight-through Gumbel-softmax (Jang et al., 2017)."""
+    cells = []
+    starts = np.concatenate([[0], np.cumsum(generator.value_sizes)])
+    for name in generator.attributes:
+        choice = F.gumbel_softmax(output.logits[name], tau=1.0, hard=True)
+        if name in generator.numeric:
+            i = generator.numeric.index(name)
+            bins = torch.from_numpy(vocabulary.numbers[name].value).float()[:, None]
+            knots = piecewise(bins, generator.edges[i : i + 1])[:, 0]
+            cells.append(choice @ (knots @ generator.number[i].detach()))
+            continue
+        i = generator.categorical.index(name)
+        size = generator.value_sizes[i]
+        cell = choice[:, :size] @ values[int(starts[i]) : int(starts[i]) + size]
+        if choice.shape[1] > size and output.spans is not None:
+            cell = cell + torch.einsum("bs,bsd->bd", choice[:, size:], output.spans.detach())
+        cells.append(cell)
+    return torch.stack(cells, 1)
+
+
+def loss_d(real: torch.Tensor, fake: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
+    """−log D(x) − log(1 − D(G(z))), mean over judged cells; logits (B, A)."""
+    return F.softplus(-real[judged]).mean() + F.softplus(fake[judged]).mean()
+
+
+def loss_g(fake: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
+    """−log D(G(z)), mean over judged cells; logits (B, A)."""
+    return F.softplus(-fake[judged]).mean()
