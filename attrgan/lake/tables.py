@@ -1,0 +1,333 @@
+"""The warehouse: Delta Lake tables under one URL (a path, `file://` or `s3://`), partitioned by `dt`.
+
+Choices:
+- A partition is replaced as a whole in one commit (overwrite with a predicate on `dt`), so writing it twice is the same
+  as writing it once. An empty frame is refused: it would silently delete the partition; `remove_partition` says so.
+- Delta keeps no order of rows. Every row carries its place in the frame it came with (`_position`); reading sorts by
+  it, so two publications of the same rows can be compared row by row. It is not part of what `read` returns.
+- Types are fixed by the first commit of a column. Delta would cast silently and lose what does not fit; here a cast
+  that loses anything is refused. New columns are added, missing ones become null.
+- A concurrent commit on the same partition fails (optimistic concurrency) and is tried again on the new state.
+
+Object stores take their credentials from the environment (`AWS_*`, as boto3 does).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from secrets import SystemRandom
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from attrgan.errors import AttrGANError, InputError
+from attrgan.lake import storage
+from attrgan.lake.catalog import DELETED
+from attrgan.lake.landing import check_date
+
+DT = "dt"
+POSITION = "_position"
+_ATTEMPTS = 12
+_BATCH_ROWS = 8192
+_HISTORY = 100
+T = TypeVar("T")
+
+
+class ConflictError(AttrGANError):
+    """Another writer committed the same partition first."""
+
+
+def open_table(warehouse: str, name: str, version: int | None = None) -> DeltaTable | None:
+    """The table, or None when there is none; raises InputError for a version that it does not have."""
+    uri, options = _address(warehouse, name)
+    try:
+        return DeltaTable(uri, version=version, storage_options=options)
+    except TableNotFoundError:
+        return None
+    except DeltaError as error:
+        if version is None:
+            raise
+        raise InputError(f"table {name} in {warehouse} has no version {version} ({error})") from None
+
+
+def begin(warehouse: str, name: str, schema: pa.Schema) -> DeltaTable:
+    """The table as it is now, created empty when there is none: what `replace_partition` takes as its `base`."""
+
+    def attempt() -> DeltaTable:
+        if table := open_table(warehouse, name):
+            return table
+        uri, options = _address(warehouse, name)
+        columns = pa.schema([*_stored(schema, None), pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
+        return DeltaTable.create(uri, columns, mode="ignore", partition_by=[DT], storage_options=options)
+
+    return _retried(attempt, name)
+
+
+def replace_partition(
+    warehouse: str,
+    name: str,
+    data: pa.Table | ds.Dataset,
+    dt: str,
+    metadata: dict[str, Any],
+    *,
+    base: DeltaTable | None = None,
+) -> int:
+    """Replaces the rows of one `dt`, in one commit.
+
+    Args:
+        warehouse: URL of the warehouse.
+        name: name of the table.
+        data: the new rows, in order; a dataset is streamed, one batch in memory at a time.
+        dt: the partition, YYYY-MM-DD.
+        metadata: goes into the commit (run_id, model_version, …): plain data, no key of Delta's own.
+        base: the state of the table that this commit builds on, from `begin`. None: whatever it is, with retries.
+
+    Returns:
+        The version of the table that this commit made.
+
+    Raises:
+        InputError: no rows, no date, a reserved column name, or a column whose type does not fit the table's.
+        ConflictError: `base` was given and another writer has changed the partition since; or twelve attempts failed.
+    """
+    dataset = data if isinstance(data, ds.Dataset) else ds.dataset(data)
+    _check(dataset, name, check_date(dt))
+    if base is not None:
+        return _overwrite(base, dataset, name, dt, metadata)
+    return _retried(lambda: _overwrite(begin(warehouse, name, dataset.schema), dataset, name, dt, metadata), name)
+
+
+def remove_partition(warehouse: str, name: str, dt: str, metadata: dict[str, Any]) -> int | None:
+    """Deletes the rows of one `dt`; the version afterwards, or None when there is no such table."""
+    predicate = f"{DT} = '{check_date(dt)}'"
+
+    def attempt() -> int | None:
+        table = open_table(warehouse, name)
+        if table is None:
+            return None
+        if dt in _dates(table):
+            table.delete(predicate, commit_properties=_commit(dt, metadata))
+        return int(table.version())
+
+    return _retried(attempt, name)
+
+
+def read(warehouse: str, name: str, dt: str | None = None, version: int | None = None) -> pa.Table:
+    """The rows of a table, or of one `dt`, ordered by `dt` and then as they were written.
+
+    Raises:
+        InputError: no such table, or no such version of it.
+    """
+    table = _existing(warehouse, name, version)
+    return _rows(table, [check_date(dt)] if dt else sorted(_dates(table)))
+
+
+def version(warehouse: str, name: str) -> int | None:
+    """The newest version of a table, or None when there is none."""
+    table = open_table(warehouse, name)
+    return None if table is None else int(table.version())
+
+
+def current(warehouse: str, name: str, id_column: str, version: int | None = None) -> pa.Table:
+    """The newest row of each id over all dates, without ids whose newest row removes them (`_deleted`).
+
+    Dates are read one at a time from the newest on, so memory holds the result and one partition.
+    """
+    table = _existing(warehouse, name, version)
+    parts: list[pa.Table] = []
+    seen = pa.chunked_array([], _field(table, id_column).type)
+    for dt in sorted(_dates(table), reverse=True):
+        rows = _rows(table, [dt])
+        rows = rows.filter(pc.invert(pc.is_in(rows[id_column], seen)))
+        seen = pa.chunked_array([*seen.chunks, *rows[id_column].chunks], seen.type)
+        parts.append(_kept(rows))
+    return pa.concat_tables(parts[::-1]) if parts else _rows(table, [])
+
+
+def past_null_rates(warehouse: str, before: str) -> dict[str, float] | None:
+    """Column → share of nulls in the latest partition of `products` before a date; None when there is none.
+
+    Rows that remove an item do not count.
+    """
+    table = open_table(warehouse, "products")
+    earlier = [dt for dt in _dates(table) if dt < check_date(before)] if table else []
+    if table is None or not earlier:
+        return None
+    dataset = table.to_pyarrow_dataset()
+    names = [n for n in dataset.schema.names if n not in (DT, POSITION)]
+    nulls, rows = dict.fromkeys(names, 0), 0
+    for batch in dataset.to_batches(columns=names, filter=ds.field(DT) == max(earlier), batch_size=_BATCH_ROWS):
+        kept = _kept(pa.Table.from_batches([batch]))
+        rows += kept.num_rows
+        nulls = {n: nulls[n] + kept[n].null_count for n in names}
+    return {n: count / rows for n, count in nulls.items() if n != DELETED} if rows else None
+
+
+def last_commit(table: DeltaTable, dt: str) -> dict[str, Any] | None:
+    """The newest commit on a partition (its `version` and the metadata it was given); None: not among the last 100."""
+    if dt not in _dates(table):
+        return None
+    return next((dict(commit) for commit in table.history(_HISTORY) if commit.get(DT) == dt), None)
+
+
+def _check(dataset: ds.Dataset, name: str, dt: str) -> None:
+    columns = dataset.schema.names
+    if reserved := {DT, POSITION} & {c.lower() for c in columns}:
+        raise InputError(f"table {name}: the column name {min(reserved)!r} is reserved: rename the column")
+    twins = sorted(c for c in columns if [x.lower() for x in columns].count(c.lower()) > 1)
+    if twins:
+        raise InputError(f"table {name}: the columns {', '.join(twins)} differ in case only: rename one")
+    if next((True for batch in dataset.to_batches(columns=columns[:1]) if batch.num_rows), None) is None:
+        raise InputError(f"table {name}: no rows for dt={dt}, which would delete the partition: expected at least one")
+
+
+def _overwrite(table: DeltaTable, dataset: ds.Dataset, name: str, dt: str, metadata: dict[str, Any]) -> int:
+    stored = pa.schema(table.schema().to_arrow())
+    schema = _stored(dataset.schema, stored)
+    columns = pa.schema([*schema, pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
+    failed: list[InputError] = []
+    reader = pa.RecordBatchReader.from_batches(columns, _batches(dataset, columns, name, dt, failed))
+    try:
+        write_deltalake(
+            table, reader, mode="overwrite", schema_mode="merge", predicate=f"{DT} = '{dt}'",
+            commit_properties=_commit(dt, metadata),
+        )  # fmt: skip
+    except CommitFailedError as error:
+        raise ConflictError(f"table {name}: another writer changed dt={dt} at the same time ({error})") from error
+    except DeltaError:
+        if failed:  # what went wrong inside the stream of batches comes out of Rust as a generic error
+            raise failed[0] from None
+        raise
+    return int(table.version())
+
+
+def _batches(
+    dataset: ds.Dataset, columns: pa.Schema, name: str, dt: str, failed: list[InputError]
+) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for batch in dataset.to_batches(batch_size=_BATCH_ROWS):
+        arrays = []
+        for field in columns:
+            if field.name == POSITION:
+                arrays.append(pa.array(range(start, start + batch.num_rows), pa.int64()))
+            elif field.name == DT:
+                arrays.append(pa.repeat(pa.scalar(dt), batch.num_rows))
+            else:
+                try:
+                    arrays.append(_cast(batch.column(field.name), field.type))
+                except pa.ArrowException as error:
+                    found = batch.schema.field(field.name).type
+                    reason = str(error).splitlines()[0]
+                    failed.append(
+                        InputError(
+                            f"table {name}: column {field.name!r} holds {found}, the table {field.type}, and a cell "
+                            f"does not fit ({reason}): give the column the table's type"
+                        )
+                    )
+                    raise failed[0] from None
+        start += batch.num_rows
+        yield pa.record_batch(arrays, schema=columns)
+
+
+def _stored(schema: pa.Schema, table: pa.Schema | None) -> list[pa.Field]:
+    """The fields as they are stored: in the table's type where it has the column, else in a type that Delta knows."""
+    known = table.names if table is not None else []
+    return [
+        pa.field(f.name, table.field(f.name).type if table is not None and f.name in known else _storable(f.type))
+        for f in schema
+    ]
+
+
+def _storable(kind: pa.DataType) -> pa.DataType:
+    """The type in which Delta keeps a type without loss."""
+    types = pa.types
+    if types.is_null(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_time(kind):
+        return pa.string()
+    if types.is_dictionary(kind):
+        return _storable(kind.value_type)
+    if types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return pa.binary()
+    if types.is_unsigned_integer(kind):
+        return pa.int64()
+    if types.is_float16(kind):
+        return pa.float32()
+    if types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    if types.is_date(kind):
+        return pa.date32()
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return pa.list_(_storable(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([pa.field(f.name, _storable(f.type)) for f in kind])
+    return kind
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if column.type == kind:
+        return column
+    if pa.types.is_string(column.type) and not pa.types.is_string(kind):
+        raise pa.ArrowInvalid("text is not turned into another type")
+    return pc.cast(column, kind, safe=not pa.types.is_timestamp(kind))
+
+
+def _rows(table: DeltaTable, dates: list[str]) -> pa.Table:
+    """The rows of these dates in their order, without the column that keeps the order."""
+    dataset = table.to_pyarrow_dataset()
+    parts = [dataset.to_table(filter=ds.field(DT) == dt).sort_by(POSITION) for dt in dates]
+    rows = pa.concat_tables(parts) if parts else dataset.schema.empty_table()
+    return rows.drop_columns([POSITION])
+
+
+def _kept(rows: pa.Table) -> pa.Table:
+    """The rows that do not remove an item."""
+    if DELETED not in rows.column_names:
+        return rows
+    return rows.filter(pc.invert(pc.fill_null(pc.cast(rows[DELETED], pa.bool_()), False)))
+
+
+def _field(table: DeltaTable, column: str) -> pa.Field:
+    """A field of a table's schema; raises InputError when the table has no such column."""
+    schema = pa.schema(table.schema().to_arrow())
+    if column not in schema.names:
+        raise InputError(f"the table has no column {column!r}, only {', '.join(schema.names[:20])}")
+    return schema.field(column)
+
+
+def _dates(table: DeltaTable) -> set[str]:
+    return {str(partition[DT]) for partition in table.partitions()}
+
+
+def _existing(warehouse: str, name: str, version: int | None) -> DeltaTable:
+    if table := open_table(warehouse, name, version):
+        return table
+    raise InputError(f"no table {name} in {warehouse}: `attrgan publish … --warehouse {warehouse}` makes it")
+
+
+def _commit(dt: str, metadata: dict[str, Any]) -> CommitProperties:
+    return CommitProperties(custom_metadata={**metadata, DT: dt})
+
+
+def _retried(attempt: Callable[[], T], name: str) -> T:
+    """Tries again on conflicts, waiting a random time that doubles up to four seconds."""
+    random = SystemRandom()
+    for n in range(_ATTEMPTS):
+        try:
+            return attempt()
+        except (ConflictError, CommitFailedError) as error:
+            last = error
+        time.sleep(random.uniform(0, min(4.0, 0.05 * 2**n)))
+    raise ConflictError(f"table {name}: {_ATTEMPTS} attempts met other writers each time ({last}): run it again later")
+
+
+def _address(warehouse: str, name: str) -> tuple[str, dict[str, str]]:
+    """URI and storage options; plain HTTP is allowed exactly where the environment names such an endpoint."""
+    if local := storage.local_path(warehouse) if "://" not in warehouse or warehouse.startswith("file:") else None:
+        return str(local / name), {}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    options = {"AWS_ENDPOINT_URL": endpoint} if endpoint else {}
+    if endpoint and endpoint.startswith("http://"):
+        options["AWS_ALLOW_HTTP"] = "true"
+    return storage.join(warehouse, name), options
