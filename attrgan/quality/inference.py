@@ -7,6 +7,7 @@ id, personal data, media, lists, dates and codes, numbers, text, closed and open
 the other is not is a fair clue. People read the file before they use it; every comment is written for them.
 """
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -335,7 +336,8 @@ def _line(name: str, value: Any, comment: str | None) -> str:
 
 def _flow(value: Any) -> str:
     text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False)
-    return text.removesuffix("\n").removesuffix("\n...").strip()
+    text = text.removesuffix("\n").removesuffix("\n...").strip()
+    return json.dumps(value) if "\n" in text else text  # JSON is YAML, and has no line breaks
 
 
 def _comment(comment: str | None) -> str:
