@@ -4,8 +4,8 @@
 delivered that day: the first one everything known by then, a later one the products that are new or sold since the
 partition before. Prices and sequences are as of the partition's date: no sale after it is looked at.
 
-- The shelf price of a sale is what one piece cost before discounts; the list price is the most frequent shelf price among
-  the last sales, the most recent one of a tie.
+- The shelf price of a sale is what one piece cost before discounts; the list price is the most frequent shelf price
+  among the last sales, the most recent one of a tie.
 - A product without sales has neither price nor sequence, and is known from the first partition on.
 - Nothing is cleaned: sizes such as 972,430 packs and prices of zero arrive as the source has them.
 """
@@ -108,7 +108,6 @@ def usual(prices: list[float]) -> float:
     """The most frequent price, of a tie the most recent."""
     counts = Counter(reversed(prices))  # most_common keeps the order of first encounter among equals
     return counts.most_common(1)[0][0]
-
 
 
 def _missing(value: object) -> bool:

@@ -1,10 +1,10 @@
 """Reads a package size such as `22 LB`, `10 3/4 OZ` or `8 CT/3.5 CM` into a quantity and a unit.
 
 The source is one free-text column written by many hands. One rule reads it: the first number that stands directly
-before a unit counts, so `8 CT/3.5 CM` is 8 CT and of a multipack (`6/12 OZ`) or a range (`14-18 CT`) it is the number at
-the unit. A slash is a fraction only after a whole number (`10 3/4 OZ`) or when it reads as a common one (`1/2 GAL`). What
-has no number at a unit (`LARGE`, `KIT/EACH`, `PT`) is unknown. Nothing is judged here: `972430  PK`, a stock number that
-slipped into the column, arrives as 972,430 packs, and the schema's range says what to make of it.
+before a unit counts, so `8 CT/3.5 CM` is 8 CT and of a multipack (`6/12 OZ`) or a range (`14-18 CT`) it is the number
+at the unit. A slash is a fraction only after a whole number (`10 3/4 OZ`) or when it reads as a common one (`1/2 GAL`).
+What has no number at a unit (`LARGE`, `KIT/EACH`, `PT`) is unknown. Nothing is judged here: `972430  PK`, a stock
+number that slipped into the column, arrives as 972,430 packs, and the schema's range says what to make of it.
 """
 
 import re

@@ -1,0 +1,177 @@
+"""What the demo made: reads manifests, tables and the registry, compares the two passes, writes the table at the end.
+
+Figures about cells are counted on what was published: of each product its newest version. Accuracy and precision come
+from the evaluation of `train_model`, on hidden cells that neither training nor thresholds ever saw.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from examples.complete_journey.airflow_server import DemoError
+from examples.complete_journey.places import SCHEMA, Places
+
+TABLES = ("completions", "completed")
+OF_THE_RUN = ["run_id", "completed_at"]
+"""Columns that tell one run from another; all else has to be the same when it is decided again."""
+
+
+def published(places: Places, dates: list[str]) -> dict[str, pd.DataFrame]:
+    """The published rows of these dates: table → frame."""
+    return {name: _read(places, name, dates) for name in TABLES}
+
+
+def identical(first: dict[str, pd.DataFrame], second: dict[str, pd.DataFrame], say: Callable[[str], None]) -> bool:
+    """Whether the second pass published what the first did, row by row; fails when it published nothing anew."""
+    same = True
+    for name in TABLES:
+        before, after = _comparable(first[name]), _comparable(second[name])
+        equal = before.equals(after)
+        say(f"{name}: {len(before):,} rows, then {len(after):,}: {'identical' if equal else 'DIFFERENT'}")
+        same &= equal
+    if not first["completions"]["completed_at"].max() < second["completions"]["completed_at"].min():
+        raise DemoError("the second pass of the backfill did not decide again: its rows are those of the first")
+    return same
+
+
+def summary(
+    places: Places,
+    trained: dict[str, Any],
+    trained_on: str,
+    nightly: dict[str, dict[str, Any]],
+    runs: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The summary, without `backfill_identical`, `seconds` and `peak_memory_mb`; fails when a result is not there."""
+    metrics = _json(places.task(trained, trained_on, "evaluate") / "metrics.json")["attributes"]
+    validations = [_json(places.task(run, dt, "validate") / "manifest.json") for dt, run in nightly.items()]
+    counts = {key: sum(v["counts"][key] for v in validations) for key in ("rows_in", "valid", "quarantined")}
+    cells = _cells(places, sorted(nightly))
+    attributes = {}
+    for name, figures in metrics.items():
+        status = cells.get(name, Counter())
+        attributes[name] = {
+            "missing_before": sum(status.values()),
+            **{key: status[key] for key in ("filled", "review", "abstained", "not_applicable")},
+            "accuracy_hidden": figures["accuracy"],
+            "baseline_hidden": figures["baseline"],
+            **{key: figures[key] for key in ("promised_precision", "realised_precision", "realised_n")},
+            "realised_interval": figures["realised_interval"],
+        }
+    newest = max(nightly)
+    return {
+        "dag_runs": runs,
+        "catalog": counts,
+        "attributes": attributes,
+        "model": _champion(places),
+        "links": _links(places, trained, trained_on, nightly[newest], newest),
+    }
+
+
+def show(summary: dict[str, Any], places: Places, console: Console) -> None:
+    """Prints the table at the end."""
+    table = Table(title="Complete Journey, completed", title_justify="left")
+    for column in ("attribute", "missing", "filled", "review", "abstained", "n/a", "accuracy (mode/median)"):
+        table.add_column(column, justify="left" if column == "attribute" else "right")
+    table.add_column("promised", justify="right")
+    table.add_column("realised on hidden cells", justify="right")
+    for name, figures in summary["attributes"].items():
+        counts = [f"{figures[k]:,}" for k in ("missing_before", "filled", "review", "abstained", "not_applicable")]
+        accuracy = f"{_percent(figures['accuracy_hidden'])} ({_percent(figures['baseline_hidden'])})"
+        table.add_row(name, *counts, accuracy, _percent(figures["promised_precision"]), _realised(figures))
+    console.print(table)
+    rows, model = summary["catalog"], summary["model"]
+    green = sum(run["state"] == "success" for run in summary["dag_runs"])
+    lines = {
+        "DAG runs": f"{green} of {len(summary['dag_runs'])} succeeded",
+        "Catalog": f"{rows['rows_in']:,} rows in = {rows['valid']:,} valid + {rows['quarantined']:,} quarantined",
+        "Model": f"{model['name']} version {model['version']}, {model['alias']}",
+        "Backfill twice": "the same rows" if summary["backfill_identical"] else "DIFFERENT rows",
+        "Report": summary["links"]["report"],
+        "Data Docs": summary["links"]["data_docs"],
+        "MLflow run": f"{summary['links']['mlflow_run']} (`make up` shows it)",
+        "Summary": str(places.summary),
+        "Took": f"{summary['seconds']:.0f} s, {summary['peak_memory_mb']:,} MB at the peak",
+    }
+    for name, text in lines.items():
+        console.print(f"{name:15} {text}", markup=False, highlight=False)
+
+
+def _read(places: Places, name: str, dates: list[str]) -> pd.DataFrame:
+    from deltalake import DeltaTable
+
+    place = places.warehouse / name
+    if not DeltaTable.is_deltatable(str(place)):
+        raise DemoError(f"there is no table at {place}: nothing was published")
+    frame = DeltaTable(str(place)).to_pandas(filters=[("dt", "in", dates)])
+    if missing := sorted(set(dates) - set(frame["dt"].astype(str))):
+        raise DemoError(f"the table {place} has no rows of {', '.join(missing)}")
+    return frame
+
+
+def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns of the run, lists as text, in the order of its keys."""
+    frame = frame.drop(columns=OF_THE_RUN, errors="ignore")
+    lists = frame.select_dtypes("object").map(
+        lambda cell: json.dumps(cell.tolist()) if hasattr(cell, "tolist") else cell
+    )
+    keys = [key for key in ("dt", "product_id", "attribute") if key in frame]
+    return frame.assign(**{name: lists[name] for name in lists}).sort_values(keys).reset_index(drop=True)
+
+
+def _cells(places: Places, dates: list[str]) -> dict[str, Counter[str]]:
+    """Attribute → status → cells, counting of each product its newest published version."""
+    rows = _read(places, "completed", dates)[["product_id", "dt"]]
+    newest = rows.groupby("product_id", as_index=False)["dt"].max()
+    cells = _read(places, "completions", dates)[["product_id", "dt", "attribute", "status"]]
+    counted = cells.merge(newest, on=["product_id", "dt"]).groupby("attribute")["status"]
+    return {name: Counter(status) for name, status in counted}
+
+
+def _champion(places: Places) -> dict[str, str]:
+    from mlflow import MlflowClient
+
+    from attrgan.schema import Schema
+
+    name = f"attrgan-{Schema.load(SCHEMA).entity}"
+    version = MlflowClient(places.tracking_uri).get_model_version_by_alias(name, "champion")
+    return {"name": name, "version": str(version.version), "alias": "champion"}
+
+
+def _links(places: Places, trained: dict[str, Any], trained_on: str, night: dict[str, Any], dt: str) -> dict[str, str]:
+    registered = _json(places.task(trained, trained_on, "register") / "manifest.json")
+    files = {
+        "report": places.task(night, dt, "report") / "report.html",
+        "data_docs": places.task(night, dt, "validate") / "data_docs" / "index.html",
+        "evaluation": places.task(trained, trained_on, "evaluate") / "report.html",
+    }
+    for file in files.values():
+        if not file.is_file():
+            raise DemoError(f"a result is missing: {file}")
+    return {name: str(file) for name, file in files.items()} | {
+        "mlflow": places.tracking_uri,
+        "mlflow_run": str(registered["mlflow_run_id"]),
+        "warehouse": str(places.warehouse),
+    }
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise DemoError(f"a result is missing: {file}")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _realised(figures: dict[str, Any]) -> str:
+    if figures["realised_precision"] is None:
+        return "–"
+    low, high = figures["realised_interval"]
+    return f"{_percent(figures['realised_precision'])} of {figures['realised_n']:,} ({_percent(low)}–{_percent(high)})"
