@@ -176,13 +176,11 @@ def _version(client: "MlflowClient", uri: str) -> "ModelVersion":
 def _fetch_version(version: "ModelVersion", stage: Path) -> None:
     import mlflow
 
-    from attrgan.tracking_run import MODEL_ARTIFACT
-
     uri = f"models:/{version.name}/{version.version}"
     try:
-        mlflow.artifacts.download_artifacts(artifact_uri=f"{uri}/artifacts/{MODEL_ARTIFACT}", dst_path=str(stage))
+        mlflow.artifacts.download_artifacts(artifact_uri=f"{uri}/artifacts", dst_path=str(stage))
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        reason = tracking.masked(str(error)).splitlines()[0]
+        reason = tracking.in_one_line(error)
         raise ModelError(f"{uri} holds no model of attrgan ({reason}): register one with `attrgan register`") from None
 
 

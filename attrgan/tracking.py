@@ -35,6 +35,11 @@ def masked(text: str) -> str:
     return _CREDENTIALS.sub("***@", text)
 
 
+def in_one_line(error: Exception) -> str:
+    """The message of an error, without credentials, shortened to one line."""
+    return masked(" ".join(str(error).split()))[:300]
+
+
 def sqlite_file(uri: str) -> Path | None:
     """The file of a SQLite store, or None for another store."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
@@ -68,9 +73,9 @@ def store() -> Iterator["MlflowClient"]:
     except Exception as error:
         if not _of_the_store(error):
             raise
-        reason = masked(str(error)).splitlines()[0][:300]
         raise SettingsError(
-            f"the MLflow store {masked(uri)} failed ({reason}): see that it runs and that `tracking_uri` names it"
+            f"the MLflow store {masked(uri)} failed ({in_one_line(error)}): see that it runs and that `tracking_uri` "
+            "names it"
         ) from None
 
 

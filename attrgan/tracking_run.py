@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-MODEL_ARTIFACT = "model"
-"""Name of the folder, below `artifacts/` of the MLflow model, that holds the model folder."""
 MAX_POINTS = 500
 """Points per loss curve."""
 _MAX_PARAMETERS = 200
@@ -60,7 +58,7 @@ def log_run(
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={MODEL_ARTIFACT: str(model)},
+                artifacts={"model": str(model)},
                 signature=signature(schema),
                 input_example=example(schema),
                 pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _REQUIRED],
