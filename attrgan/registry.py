@@ -217,13 +217,13 @@ def _cached(key: str, fetch: Callable[[Path], None]) -> Path:
 # --- promoting -----------------------------------------------------------------------------------------------------
 
 
-def promote(entity: str, version: str | int | None = None, comparison: Path | None = None) -> dict[str, Any]:
+def promote(entity: str, version: str | int | None = None, comparison: str | Path | None = None) -> dict[str, Any]:
     """Moves the alias `champion` to a version: the candidate, unless one is named. A second call changes nothing.
 
     Args:
         entity: what the schema calls a row.
         version: number of the version; None means the candidate.
-        comparison: folder (or `comparison.json`) of `attrgan compare`; it is checked again before the alias moves.
+        comparison: what `attrgan compare` wrote (folder, URL); it is checked again before the alias moves.
 
     Returns:
         as `register`, with `previous` (the champion before this call, or None) and `changed`.
@@ -248,10 +248,10 @@ def promote(entity: str, version: str | int | None = None, comparison: Path | No
         return _described(client, chosen, "champion") | {"previous": previous, "changed": True}
 
 
-def _recheck(client: "MlflowClient", comparison: Path, chosen: "ModelVersion", champion: str | None) -> None:
+def _recheck(client: "MlflowClient", comparison: str | Path, chosen: "ModelVersion", champion: str | None) -> None:
     """Raises GateError unless the comparison passed and was made between this version and the present champion."""
-    file = comparison / "comparison.json" if comparison.is_dir() else comparison
-    if not file.is_file():
+    file = storage.join(comparison, "comparison.json")
+    if not storage.exists(file):
         raise InputError(f"no comparison.json at {comparison}: expected what `attrgan compare … -o {comparison}` wrote")
     found = storage.read_json(file)
     if not found["gate"]["passed"]:

@@ -57,12 +57,14 @@ def test_metrics_are_the_numbers_of_each_attribute() -> None:
     measured = {
         "mean_accuracy": 0.5,
         "seed": 3,
+        "adversarial": {"weight": 0.1, "note": "x"},
         "attributes": {
             "brand": {"kind": "open", "n": 7, "accuracy": 0.5, "promised_precision": None, "interval": [0, 1]}
         },
     }
     assert tracking_run.metrics(measured, "evaluation/") == {
         "evaluation/mean_accuracy": 0.5,
+        "evaluation/adversarial/weight": 0.1,
         "evaluation/n/brand": 7.0,
         "evaluation/accuracy/brand": 0.5,
     }
