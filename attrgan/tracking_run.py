@@ -102,15 +102,14 @@ def _key(name: str) -> str:
 
 
 def curves(lines: list[dict[str, Any]]) -> list[tuple[str, float, int]]:
-    """The losses of the training log as (name, value, step): at most `MAX_POINTS` points each, the last among them."""
-    stride = max(1, -(-len(lines) // MAX_POINTS))
-    kept = list(range(len(lines) - 1, -1, -stride))[::-1]
-    return [
-        (_key(f"training/{name}"), float(value), step + 1)
-        for step in kept
-        for name, value in lines[step].items()
-        if _is_number(value) and name not in ("epoch", "epochs", "step", "steps")
-    ]
+    """The losses of the training log as (name, value, line): at most `MAX_POINTS` points each, the last among them."""
+    points: dict[str, list[tuple[str, float, int]]] = {}
+    for number, line in enumerate(lines, 1):
+        for name, value in line.items():
+            if _is_number(value) and name not in ("epoch", "epochs", "step", "steps"):
+                points.setdefault(name, []).append((_key(f"training/{name}"), float(value), number))
+    strides = {name: max(1, -(-len(curve) // MAX_POINTS)) for name, curve in points.items()}
+    return [point for name, curve in points.items() for point in curve[:: -strides[name]][::-1]]
 
 
 def _log_curves(client: "MlflowClient", run_id: str, log: Path) -> None:

@@ -88,6 +88,12 @@ def test_loss_curves_have_at_most_500_points_and_end_where_training_ended(lines:
     assert [step for _, _, step in points] == sorted({step for _, _, step in points})
 
 
+def test_a_curve_that_has_a_point_now_and_then_keeps_them_all() -> None:
+    log = [{"step": i, "loss_d": 1.0} if i % 10 else {"epoch": i, "validation_loss": 2.0} for i in range(1, 2001)]
+    points = [step for name, _, step in tracking_run.curves(log) if name == "training/validation_loss"]
+    assert points == list(range(10, 2001, 10))
+
+
 def test_the_signature_names_every_column_but_the_personal_ones_and_requires_the_id_alone() -> None:
     inputs = tracking_run.signature(SCHEMA).inputs
     assert inputs.required_input_names() == ["id"]
