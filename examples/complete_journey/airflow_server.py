@@ -15,16 +15,13 @@ from typing import Any
 
 import requests
 
+from examples.complete_journey.places import DemoError
 from examples.complete_journey.processes import Servers, clean_environment, free_port
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor")
 FINAL = ("success", "failed")
 LOCKED_ATTEMPTS = 6
 """How often `airflow backfill create` is tried: with SQLite it may meet a locked database."""
-
-
-class DemoError(Exception):
-    """The demo cannot go on; the sentence says why and where to look."""
 
 
 class Airflow:

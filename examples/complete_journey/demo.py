@@ -7,7 +7,6 @@ stopped in any case; running it again starts from a clean `var/demo`.
 """
 
 import argparse
-import fcntl
 import json
 import shutil
 import signal
@@ -22,8 +21,8 @@ from typing import Any
 from rich.console import Console
 
 from examples.complete_journey import catalog, results
-from examples.complete_journey.airflow_server import FINAL, Airflow, DemoError
-from examples.complete_journey.places import ROOT, Places
+from examples.complete_journey.airflow_server import FINAL, Airflow
+from examples.complete_journey.places import ROOT, DemoError, Places, alone
 from examples.complete_journey.processes import PeakMemory, Servers
 
 TRAIN, PROMOTE, NIGHTLY = "train_model", "promote_model", "nightly_completion"
@@ -124,7 +123,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started, places = time.monotonic(), Places(options.var.resolve())
     try:
-        with _alone(places) as servers, PeakMemory() as memory:
+        with alone(places), PeakMemory() as memory, _servers(places) as servers:
             rows = catalog.build(places.landing, catalog.DATES, options.products)
             console.print(f"landed {rows} in {places.landing}", markup=False, highlight=False)
             settings = places.settings(options.train_arguments)
@@ -145,21 +144,15 @@ def main() -> int:
 
 
 @contextmanager
-def _alone(places: Places) -> Iterator[Servers]:
-    """A clean `var/demo` that nobody else works in; what a killed demo left running is stopped first."""
-    places.base.parent.mkdir(parents=True, exist_ok=True)
+def _servers(places: Places) -> Iterator[Servers]:
+    """A clean `var/demo` and servers that end with the block; what a killed demo has left running is stopped first."""
     servers = Servers(places.base / "pids", places.logs)
-    with (places.base.parent / f".{places.base.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DemoError(f"another demo, or `make up`, works in {places.base}: wait for it or `make down`") from None
+    servers.stop()
+    shutil.rmtree(places.base, ignore_errors=True)
+    try:
+        yield servers
+    finally:
         servers.stop()
-        shutil.rmtree(places.base, ignore_errors=True)
-        try:
-            yield servers
-        finally:
-            servers.stop()
 
 
 def _name(task: dict[str, Any]) -> str:

@@ -1,11 +1,22 @@
 """Where the demo keeps things, and the settings that make the DAGs work there."""
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from examples.complete_journey.processes import Servers
+
 ROOT = Path(__file__).resolve().parents[2]
+UP = ROOT / "var" / "up"
+"""Pid files and logs of `make up`."""
 SCHEMA = Path(__file__).with_name("schema.yaml")
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the sentence says why and where to look."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +76,17 @@ class Places:
             "XDG_CACHE_HOME": str(self.base / "cache"),  # models fetched from the registry
         }
         return settings | ({"ATTRGAN__UI_URL": ui_url} if ui_url else {})
+
+
+@contextmanager
+def alone(places: Places) -> Iterator[None]:
+    """Holds the places for this process; fails when a demo or `make up` works in them."""
+    places.base.parent.mkdir(parents=True, exist_ok=True)
+    if places == Places() and Servers(UP / "pids", UP / "logs").alive():
+        raise DemoError(f"`make up` works in {places.base}: stop it with `make down` and try again")
+    with (places.base.parent / f".{places.base.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(f"another demo works in {places.base}: wait until it ends") from None
+        yield

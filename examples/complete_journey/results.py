@@ -14,8 +14,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from examples.complete_journey.airflow_server import DemoError
-from examples.complete_journey.places import SCHEMA, Places
+from examples.complete_journey.places import SCHEMA, DemoError, Places
 
 TABLES = ("completions", "completed")
 OF_THE_RUN = ["run_id", "completed_at"]
