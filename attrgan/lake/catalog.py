@@ -360,15 +360,19 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
         else:
             frame[name] = pd.Series(column.to_pylist(), dtype=object)
     result = pd.DataFrame(frame)
-    if result[schema.id].isna().any():
-        raise CatalogError(f"{int(result[schema.id].isna().sum())} rows have no {schema.id!r}: run `attrgan validate`")
-    if twice := int(result[schema.id].duplicated().sum()):
-        first = result.loc[result[schema.id].duplicated(), schema.id].iloc[0]
-        raise CatalogError(
-            f"{twice} duplicate ids in column {schema.id!r} (the first: {first}): expected each id once; "
-            "`attrgan validate` keeps the last row of each"
-        )
+    check_ids(result[schema.id])
     return result
+
+
+def check_ids(ids: "pd.Series[str]") -> None:
+    """Raises CatalogError for ids that are null or not unique."""
+    if ids.isna().any():
+        raise CatalogError(f"{int(ids.isna().sum())} rows have no {ids.name!r}: `attrgan validate` sets them aside")
+    if twice := int(ids.duplicated().sum()):
+        raise CatalogError(
+            f"{twice} duplicate ids in column {ids.name!r} (the first: {ids[ids.duplicated()].iloc[0]}): expected each id "
+            "once; `attrgan validate` keeps the last row of each"
+        )
 
 
 def _strings(column: pa.Array) -> list[str | None]:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
-from attrgan.model.inputs import Inputs, batch, build
+from attrgan.model.inputs import Inputs, batch, build, tensor
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.schema import Schema
 
@@ -67,6 +67,7 @@ class CompletionModel:
         self.config = config or {}
         self.temperature: dict[str, float] = dict.fromkeys(schema.attributes, 1.0)
         self.calibration: dict[str, dict[str, Any]] = {}
+        self.metrics: dict[str, Any] = {}
 
     @property
     def version(self) -> str:
@@ -108,6 +109,12 @@ class CompletionModel:
                     parts[name].append(self._answer(name, frame, inputs, at, chosen, output))
         return {name: _join(part) for name, part in parts.items() if part}
 
+    def complete(self, frame: pd.DataFrame, features: pa.Table | None = None) -> pd.DataFrame:
+        """Answers every empty cell of a frame: see `attrgan.completion.complete.completions`."""
+        from attrgan.completion.complete import completions
+
+        return completions(self, frame, features)
+
     def strangers(self, inputs: Inputs) -> torch.Tensor | None:
         """float32 (K, D): embeddings of known cells' values that are not in the vocabulary, or None."""
         if not inputs.strangers:
@@ -117,8 +124,8 @@ class CompletionModel:
     def _answer(
         self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, chosen: np.ndarray, output: Output
     ) -> Prediction:
-        scores = output.logits[name][torch.from_numpy(chosen)] / self.temperature[name]
-        probability = scores.softmax(-1).double().numpy()
+        scores = output.logits[name][tensor(chosen)] / self.temperature[name]
+        probability = scores.softmax(-1).double().cpu().numpy()
         if name in self.vocabulary.numbers:
             return self._answer_number(name, rows[chosen], probability)
         known = self.vocabulary.values[name].values
@@ -184,7 +191,7 @@ class CompletionModel:
     def save(self, folder: Path) -> None:
         """Writes the model folder and sets the version."""
         arrays = {f"vocabulary.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in self._plain_arrays().items()}
-        weights = {f"generator.{k}": v.contiguous() for k, v in self.generator.state_dict().items()}
+        weights = {f"generator.{k}": v.cpu().contiguous() for k, v in self.generator.state_dict().items()}
         save_file(arrays | weights, folder / "model.safetensors")
         _write(folder / "vocabulary.json", self.vocabulary.strings())
         self.schema.save(folder / "schema.yaml")
@@ -227,6 +234,7 @@ class CompletionModel:
             generator.load_state_dict(weights)
             model = cls(schema, vocabulary, generator, config)
             model.calibration = json.loads((folder / "calibration.json").read_text())
+            model.metrics = json.loads((folder / "metrics.json").read_text()) if (folder / "metrics.json").is_file() else {}
         except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{folder} is a damaged model folder ({reason}): train or fetch it again") from error
@@ -239,7 +247,7 @@ def hidden_rows(mask: Mask | None, rows: np.ndarray, attributes: int) -> Hidden:
     if mask is None:
         return Hidden(torch.zeros(len(rows), attributes, dtype=torch.bool))
     return Hidden(
-        torch.from_numpy(mask.cells[rows]), {name: torch.from_numpy(group[rows]) for name, group in mask.groups.items()}
+        tensor(mask.cells[rows]), {name: tensor(group[rows]) for name, group in mask.groups.items()}
     )
 
 

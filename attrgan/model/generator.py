@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from attrgan.features import sequence, text
-from attrgan.model.inputs import Batch, Layout
+from attrgan.model.inputs import Batch, Layout, tensor
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.schema import Schema
 
@@ -152,7 +152,7 @@ class Generator(nn.Module):
         self.position = nn.Parameter(torch.randn(text.MAX_TOKENS * max(len(schema.text), 1), width) * 0.02)
         self.sequences = nn.ModuleList(
             SequenceLevel(
-                torch.from_numpy(fitted["edges"]),
+                tensor(fitted["edges"]),
                 len(fitted["hashed"]),
                 len(sequence.hashed_columns(schema.sequences[name].columns)),
                 width,
@@ -193,7 +193,7 @@ class Generator(nn.Module):
         longest = max((len(n.edges) for n in numbers), default=1)
         edges = torch.zeros(len(numbers), max(longest, 2))
         for row, n in zip(edges, numbers, strict=True):  # short edges repeat their last knot
-            row[: len(n.edges)] = torch.from_numpy(n.edges)
+            row[: len(n.edges)] = tensor(n.edges)
             row[len(n.edges) :] = float(n.edges[-1])
         self.register_buffer("edges", edges, persistent=False)
         self.number = nn.Parameter(torch.randn(len(numbers), edges.shape[1], width) * 0.1)
@@ -372,8 +372,8 @@ class Generator(nn.Module):
 def encode_strings(strings: list[str], vocabulary: Vocabulary) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Strings as word indices (t,), 3-gram indices (t, GRAMS) and tokens per string (V,)."""
     encoded = [text.encode_value(string) for string in strings]
-    words = [torch.from_numpy(vocabulary.words.index(word)) for word, _ in encoded]
-    grams = [torch.from_numpy(vocabulary.grams.index(gram)) for _, gram in encoded]
+    words = [tensor(vocabulary.words.index(word)) for word, _ in encoded]
+    grams = [tensor(vocabulary.grams.index(gram)) for _, gram in encoded]
     empty = torch.zeros(0, dtype=torch.int64)
     return (
         torch.cat([empty, *words]),

@@ -18,6 +18,11 @@ WIDE_VALUES = 300
 """The most frequent values of an attribute that the linear part reads and scores."""
 
 
+def tensor(array: np.ndarray) -> torch.Tensor:
+    """An array on the device in force (`torch.set_default_device`)."""
+    return torch.from_numpy(array).to(torch.get_default_device())
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where each attribute's inputs and outputs lie in the linear part.
@@ -222,23 +227,23 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
     matches = inputs.matches
     match_at, match_counts = _ragged(np.searchsorted(matches.row, np.arange(len(inputs) + 1)), rows)
     return Batch(
-        codes=torch.from_numpy(inputs.codes[rows]),
-        numbers=torch.from_numpy(inputs.numbers[rows]).float(),
-        bins=torch.from_numpy(inputs.bins[rows]),
-        word=torch.from_numpy(inputs.tokens["word"][at] * mask),
-        gram=torch.from_numpy(inputs.tokens["gram"][at] * mask[..., None]),
-        column=torch.from_numpy(inputs.tokens["column"][at] * mask),
-        hash=torch.from_numpy((inputs.tokens["hash"][at] * mask).astype(np.int64)),
-        token_mask=torch.from_numpy(mask),
-        wide=torch.from_numpy(wide),
-        wide_weight=torch.from_numpy((weight / np.maximum(norm, 1e-9)).astype(np.float32)),
-        wide_offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(wide_counts)])),
+        codes=tensor(inputs.codes[rows]),
+        numbers=tensor(inputs.numbers[rows]).float(),
+        bins=tensor(inputs.bins[rows]),
+        word=tensor(inputs.tokens["word"][at] * mask),
+        gram=tensor(inputs.tokens["gram"][at] * mask[..., None]),
+        column=tensor(inputs.tokens["column"][at] * mask),
+        hash=tensor((inputs.tokens["hash"][at] * mask).astype(np.int64)),
+        token_mask=tensor(mask),
+        wide=tensor(wide),
+        wide_weight=tensor((weight / np.maximum(norm, 1e-9)).astype(np.float32)),
+        wide_offsets=tensor(np.concatenate([[0], np.cumsum(wide_counts)])),
         steps={name: _steps(*group, rows) for name, group in inputs.sequences.items()},
-        match_row=torch.from_numpy(np.repeat(np.arange(len(rows)), match_counts)),
-        match_attribute=torch.from_numpy(matches.attribute[match_at]),
-        match_value=torch.from_numpy(matches.value[match_at]),
-        match_token=torch.from_numpy(matches.token[match_at]),
-        match_length=torch.from_numpy(matches.length[match_at]),
+        match_row=tensor(np.repeat(np.arange(len(rows)), match_counts)),
+        match_attribute=tensor(matches.attribute[match_at]),
+        match_value=tensor(matches.value[match_at]),
+        match_token=tensor(matches.token[match_at]),
+        match_length=tensor(matches.length[match_at]),
     )
 
 
@@ -249,8 +254,8 @@ def _steps(
     steps = numbers[at] if len(numbers) else np.zeros((*at.shape, numbers.shape[1]), np.float32)
     codes = hashes[at] if len(hashes) else np.zeros((*at.shape, 0), np.int64)
     return (
-        torch.from_numpy(steps), torch.from_numpy(codes.reshape(*at.shape, -1).astype(np.int64)),
-        torch.from_numpy(mask), torch.from_numpy(statistics[rows]),
+        tensor(steps), tensor(codes.reshape(*at.shape, -1).astype(np.int64)),
+        tensor(mask), tensor(statistics[rows]),
     )  # fmt: skip
 
 

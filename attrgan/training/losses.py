@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from attrgan.evaluation.hiding import Mask
 from attrgan.model.generator import Generator, Hidden, Output, piecewise
-from attrgan.model.inputs import Batch
+from attrgan.model.inputs import Batch, tensor
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 
 
@@ -25,8 +25,8 @@ class Targets:
 
 def hidden_cells(mask: Mask) -> Hidden:
     """A batch's mask as tensors."""
-    groups = {name: torch.from_numpy(group) for name, group in mask.groups.items()}
-    return Hidden(torch.from_numpy(mask.cells), groups)
+    groups = {name: tensor(group) for name, group in mask.groups.items()}
+    return Hidden(tensor(mask.cells), groups)
 
 
 def choose_unlisted(
@@ -40,9 +40,9 @@ def choose_unlisted(
     for name in generator.open:
         i = generator.categorical.index(name)
         code = batch.codes[:, i]
-        counts = torch.from_numpy(vocabulary.values[name].counts)
+        counts = tensor(vocabulary.values[name].counts)
         once = counts[code.clamp(0, len(counts) - 1)] <= 1
-        chance = torch.from_numpy(rng.random(len(batch)) < rate)
+        chance = tensor(rng.random(len(batch)) < rate)
         stands = torch.zeros(len(batch), dtype=torch.bool)
         own = (batch.match_attribute == i) & (batch.match_value == code[batch.match_row])
         stands[batch.match_row[own]] = True
@@ -119,7 +119,7 @@ def generated_values(output: Output, generator: Generator, vocabulary: Vocabular
         choice = F.gumbel_softmax(output.logits[name], tau=1.0, hard=True)
         if name in generator.numeric:
             i = generator.numeric.index(name)
-            bins = torch.from_numpy(vocabulary.numbers[name].value).float()[:, None]
+            bins = tensor(vocabulary.numbers[name].value).float()[:, None]
             knots = piecewise(bins, generator.edges[i : i + 1])[:, 0]
             cells.append(choice @ (knots @ generator.number[i].detach()))
             continue

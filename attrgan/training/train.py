@@ -24,7 +24,7 @@ from attrgan.evaluation.splits import Split, id_hashes, split
 from attrgan.model.completion_model import CompletionModel, hidden_rows
 from attrgan.model.discriminator import Discriminator
 from attrgan.model.generator import Generator, Size
-from attrgan.model.inputs import Batch, Inputs, batch
+from attrgan.model.inputs import Batch, Inputs, batch, tensor
 from attrgan.model.vocabulary import Vocabulary
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses
@@ -59,6 +59,15 @@ class Data:
     inputs: Inputs
     parts: Split
     known: np.ndarray
+
+
+@dataclass
+class Trained:
+    """A finished training: the model, what `metrics.json` says, and the scored holdout cells per attribute."""
+
+    model: CompletionModel
+    metrics: dict[str, Any]
+    cells: dict[str, pd.DataFrame]
 
 
 class Trainer:
@@ -163,7 +172,7 @@ class Trainer:
         hidden = losses.hidden_cells(hiding.for_training(self.data.known[rows], self.schema, rng))
         hidden.unlisted = losses.choose_unlisted(tensors, self.generator, self.vocabulary, rng)
         if self.schema.text:
-            hidden.text = torch.from_numpy(rng.random(len(rows)) < 0.05)
+            hidden.text = tensor(rng.random(len(rows)) < 0.05)
         z = torch.randn(len(rows), len(self.schema.attributes), self.options.size.noise)
         output = self.generator(tensors, hidden, z, self.model_strangers())
         loss, _ = losses.supervised(output, losses.targets(tensors, self.generator, hidden))
@@ -193,7 +202,7 @@ class Trainer:
         """Real and generated value embeddings (B, A, D), known cells and judged cells (B, A)."""
         values = output.values.detach()
         real, known = losses.real_values(tensors, self.generator, values)
-        judged = hidden & known & torch.from_numpy(rng.random(tuple(hidden.shape)) < 0.7)
+        judged = hidden & known & tensor(rng.random(tuple(hidden.shape)) < 0.7)
         generated = losses.generated_values(output, self.generator, self.vocabulary, values)
         return real, torch.where(judged[..., None], generated, real), known, judged
 
@@ -248,8 +257,8 @@ class Trainer:
                 for name, right in losses.targets(tensors, self.average, hidden).index.items():
                     asked = right >= 0
                     if asked.any():
-                        scores[name][0].append(output.logits[name][asked].numpy())
-                        scores[name][1].append(right[asked].numpy())
+                        scores[name][0].append(output.logits[name][asked].cpu().numpy())
+                        scores[name][1].append(right[asked].cpu().numpy())
         return scores
 
     def validation_loss(self) -> float:
@@ -319,18 +328,25 @@ def train(
     say: Callable[[str], None] = print,
     checkpoints: Path | None = None,
     resume: bool = False,
-) -> dict[str, Any]:
+    device: str = "cpu",
+) -> Trained:
     """Trains, calibrates and scores a model, and writes its folder (all but plots) into `stage`.
 
     Args:
         frame: all rows of the catalog, from `to_frame`; features: of the same rows.
         say: gets the training log's lines.
         checkpoints: folder for checkpoints; resume: go on from the newest one there.
-
-    Returns:
-        The metrics, as in `metrics.json`.
+        device: `cpu` or `cuda`; on the CPU a seed decides every bit of the result.
     """
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    with torch.device(device):
+        return _train(schema, frame, features, options, stage, say, checkpoints, resume)
+
+
+def _train(
+    schema: Schema, frame: pd.DataFrame, features: pa.Table, options: Options, stage: Path,
+    say: Callable[[str], None], checkpoints: Path | None, resume: bool,
+) -> Trained:  # fmt: skip
     started = time.monotonic()
     trainer = Trainer(schema, frame, features, options)
     with (stage / "training_log.jsonl").open("w", encoding="utf-8") as file:
@@ -354,8 +370,8 @@ def train(
     }
     _calibrate(trainer)
     model.save(stage)
-    np_used = np.sort(id_hashes(frame[schema.id].iloc[np.concatenate([parts.train, parts.validation, parts.calibration])]))
-    save_used(stage, np_used)
+    used = np.concatenate([parts.train, parts.validation, parts.calibration])
+    save_used(stage, np.sort(id_hashes(frame[schema.id].iloc[used])))
     scored = _score(trainer, parts.holdout, seed=13)
     result = metrics.summarise(scored, model) | {
         "seed": options.seed,
@@ -367,7 +383,7 @@ def train(
         "training_seconds": round(time.monotonic() - started, 1),
     }
     (stage / "metrics.json").write_text(metrics.dump(result), encoding="utf-8")
-    return result
+    return Trained(model, result, scored)
 
 
 def _calibrate(trainer: Trainer) -> None:

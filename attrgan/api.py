@@ -1,0 +1,535 @@
+"""Every operation as a function: what the commands, the DAGs and other programs call.
+
+Each function that writes a folder runs as one step (`attrgan.lake.manifest.step`): its files appear together or not at
+all, and running it again for the same run and the same inputs does nothing. Heavy libraries are imported inside.
+"""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrgan.config import settings
+from attrgan.errors import CatalogError, GateError, InputError, SettingsError
+from attrgan.lake import landing as landing_places
+from attrgan.lake import manifest, storage
+from attrgan.lake.manifest import Result, step
+from attrgan.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from attrgan.model import CompletionModel
+
+Manifest = dict[str, Any]
+CHUNK_ROWS = 20_000
+"""Rows completed at a time: what bounds the memory of `complete`."""
+
+
+# --- catalogs ------------------------------------------------------------------------------------------------------
+
+
+def infer_schema(catalog: str, out: str) -> dict[str, str]:
+    """Guesses the schema of a catalog, writes it as YAML with a comment for each guess; returns the comments."""
+    from attrgan.lake.catalog import read_catalog
+    from attrgan.quality import inference
+
+    schema, comments = inference.infer_schema(read_catalog(catalog))
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(inference.to_yaml(schema, comments), encoding="utf-8")
+    return comments
+
+
+def landing(place: str | None, dt: str) -> list[str]:
+    """The landing files of a date; raises GateError where there are none."""
+    place = place or settings().landing
+    files = landing_places.files_of(place, dt)
+    if not files:
+        raise GateError(f"no landing files for dt={dt} in {place}: nothing to do")
+    return files
+
+
+def validate(
+    catalog: str,
+    schema: str,
+    out: str,
+    *,
+    dt: str | None = None,
+    until: str | None = None,
+    warehouse: str | None = None,
+    run_id: str | None = None,
+) -> Manifest:
+    """Splits a catalog into valid and quarantined rows; raises GateError when the quality gate says no.
+
+    Args:
+        catalog: a catalog, or with `dt` or `until` a landing place.
+        dt: only this partition; until: the newest version of each item up to this date.
+        warehouse: where the null rates of the past are read from.
+    """
+    from attrgan.lake import tables
+    from attrgan.lake.catalog import read_catalog
+    from attrgan.quality.validation import validate as judge
+
+    parsed, quality = Schema.load(schema), settings().quality
+    past = tables.past_null_rates(warehouse, dt or until or "9999-12-31") if warehouse else None
+
+    def work(stage: Path) -> Result:
+        found = read_catalog(catalog, dt=dt, until=until, id_column=parsed.id)
+        result = judge(found, parsed, stage, quality, past)
+        result.details |= {"schema_hash": parsed.hash, "dt": dt or until}
+        return result
+
+    read = storage.join(catalog, f"dt={dt}") if dt else catalog
+    arguments = {"dt": dt, "until": until, "quality": quality.model_dump(), "past": past}
+    return step("validate", out, work, inputs={"catalog": read, "schema": schema}, arguments=arguments, run_id=run_id)
+
+
+def features(catalog: str, schema: str, out: str, *, run_id: str | None = None) -> Manifest:
+    """Encodes new and changed items into the feature cache `out`."""
+    from attrgan.features import cache
+
+    parsed = Schema.load(schema)
+
+    def work(_: Path) -> Result:
+        updated = cache.update(_read(catalog, parsed)[1], parsed, out)
+        counts = {"items": updated.items, "encoded": updated.encoded, "reused": updated.reused}
+        return Result(counts, {"encoder_version": updated.encoder_version})
+
+    return step("features", out, work, inputs={"catalog": catalog, "schema": schema}, run_id=run_id)
+
+
+# --- models --------------------------------------------------------------------------------------------------------
+
+
+def train(
+    catalog: str,
+    schema: str,
+    out: str,
+    *,
+    features: str | None = None,
+    seed: int | None = None,
+    adversarial_weight: float | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    max_minutes: float | None = None,
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+    run_id: str | None = None,
+) -> Manifest:
+    """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`."""
+    from attrgan.features import cache
+    from attrgan.training.train import Options
+    from attrgan.training.train import train as run
+
+    parsed, device = Schema.load(schema), _device(device)
+    given = {"seed": settings().seed if seed is None else seed, "epochs": epochs, "max_minutes": max_minutes}
+    options = Options(**given | ({} if adversarial_weight is None else {"adversarial_weight": adversarial_weight}))
+    checkpoints = _checkpoints(out, resume)
+
+    def work(stage: Path) -> Result:
+        _, frame = _read(catalog, parsed, keep_deleted=False)
+        trained = run(
+            parsed, frame, cache.lookup(frame, parsed, features), options, stage,
+            say=say, checkpoints=checkpoints, resume=resume, device=device,
+        )  # fmt: skip
+        _picture(trained.model, trained.metrics, trained.cells, stage, stage / "training_log.jsonl")
+        attributes = trained.metrics["attributes"]
+        details = {"model_version": trained.model.version, "schema_hash": parsed.hash, "seed": options.seed}
+        return Result(trained.metrics["rows"] | {"attributes": len(attributes)}, details)
+
+    arguments = {k: v for k, v in vars(options).items() if k != "size"} | {"device": device}
+    done = step("train", out, work, inputs={"catalog": catalog, "schema": schema}, arguments=arguments, run_id=run_id)
+    if checkpoints:
+        _clear(checkpoints)
+    return done
+
+
+def evaluate(
+    catalog: str,
+    model: str,
+    out: str,
+    *,
+    missing: str = "mcar",
+    rate: float | None = None,
+    features: str | None = None,
+    run_id: str | None = None,
+) -> Manifest:
+    """Hides known cells of rows that the model never used, completes and scores them.
+
+    Args:
+        missing: how cells are chosen (`mcar`, `mar`, `mnar`).
+        rate: share of the known cells to hide; None: each once with `mcar`, 0.3 otherwise.
+    """
+    folder, loaded = _model(model)
+
+    def work(stage: Path) -> Result:
+        from attrgan.evaluation import metrics
+
+        frame, left_out = _unused(catalog, loaded, [folder])
+        masks = _masks(frame, loaded.schema, missing, rate)
+        cells = metrics.answer_hidden(loaded, frame, _features(frame, loaded.schema, features), masks)
+        measured = metrics.summarise(cells, loaded) | {"missing": missing, "rate": rate}
+        measured["rows"] = {"evaluated": len(frame), "left_out": left_out}
+        (stage / "metrics.json").write_text(metrics.dump(measured), encoding="utf-8")
+        _picture(loaded, measured, cells, stage)
+        return Result(measured["rows"], {"model_version": loaded.version, "schema_hash": loaded.schema.hash})
+
+    arguments = {"missing": missing, "rate": rate, "model_version": loaded.version}
+    return step("evaluate", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
+
+
+def compare(
+    candidate: str, catalog: str, out: str, *, champion: str | None = None, run_id: str | None = None
+) -> Manifest:
+    """Both models on the same held-out rows; raises GateError when the candidate may not become champion."""
+    from attrgan import registry
+
+    if champion and champion.startswith("models:/") and not registry.has_alias(champion):
+        champion = None
+    folder, ours = _model(candidate)
+    other = _model(champion) if champion else None
+
+    def work(stage: Path) -> Result:
+        from attrgan.evaluation import metrics
+        from attrgan.evaluation.compare import compare as judge
+
+        frame, left_out = _unused(catalog, ours, [folder] + ([other[0]] if other else []))
+        if other:
+            _require_schema(catalog, other[1])
+        measured = []
+        for one in [ours] + ([other[1]] if other else []):
+            masks = _masks(frame, ours.schema, "mcar", None)
+            cells = metrics.answer_hidden(one, frame, _features(frame, one.schema, None), masks)
+            summary = metrics.summarise(cells, one)
+            for name, answered in cells.items():
+                summary["attributes"][name]["right"] = answered["right"].tolist()
+            measured.append(summary)
+        verdict = judge(measured[0], measured[1] if other else None, settings().promotion)
+        verdict |= {"rows": {"compared": len(frame), "left_out": left_out}}
+        verdict |= {"candidate_uri": candidate, "champion_uri": champion}
+        storage.write_json(stage / "comparison.json", verdict)
+        details = {"gate": verdict["gate"], "model_version": ours.version}
+        return Result(verdict["rows"], details, refused=verdict["gate"]["refused"])
+
+    arguments = {"candidate": ours.version, "champion": other[1].version if other else None}
+    arguments |= settings().promotion.model_dump()
+    return step("compare", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
+
+
+def register(
+    model: str, *, evaluation: str | None = None, out: str | None = None, run_id: str | None = None
+) -> dict[str, Any]:
+    """Registers a model folder in MLflow as `candidate`; with `out`, as a step with a manifest."""
+    from attrgan import registry
+
+    run_id = run_id or str(uuid.uuid4())
+    folder = registry.model_folder(Path(model))
+    trained = manifest.read(folder) or {}
+    data = {"catalog": trained.get("inputs", {}).get("catalog", {}).get("place", "unknown")}
+    data["hash"] = trained.get("inputs", {}).get("catalog", {}).get("hash", "unknown")
+
+    def work(_: Path) -> Result:
+        done = registry.register(folder, evaluation=Path(evaluation) if evaluation else None, run_id=run_id, data=data)
+        return Result(details=done)
+
+    if out is None:
+        return work(folder).details
+    inputs = {"model": model} | ({"evaluation": evaluation} if evaluation else {})
+    return step("register", out, work, inputs=inputs, run_id=run_id)
+
+
+def promote(*, version: int | None = None, comparison: str | None = None, entity: str | None = None) -> dict[str, Any]:
+    """Moves the alias `champion` to a version (default: the candidate)."""
+    from attrgan import registry
+
+    return registry.promote(_entity(entity), version, Path(comparison) if comparison else None)
+
+
+def rollback(*, entity: str | None = None) -> dict[str, Any]:
+    """Moves the alias `champion` back to the champion before."""
+    from attrgan import registry
+
+    return registry.rollback(_entity(entity))
+
+
+# --- completion ----------------------------------------------------------------------------------------------------
+
+
+def shards(validated: str) -> list[str]:
+    """How many tasks complete the valid rows of a `validate` output: `i/n` for each."""
+    found = manifest.read(validated)
+    if not found or found["verb"] != "validate":
+        raise InputError(f"{validated} holds no output of `attrgan validate`: expected its folder with manifest.json")
+    limits = settings().completion
+    n = min(max(-(-found["counts"]["valid"] // limits.shard_rows), 1), limits.max_shards)
+    return [f"{i}/{n}" for i in range(n)]
+
+
+def complete(
+    catalog: str,
+    model: str,
+    out: str,
+    *,
+    shard: str = "0/1",
+    features: str | None = None,
+    engine: str = "local",
+    run_id: str | None = None,
+) -> Manifest:
+    """Completes a catalog, or the i-th of n slices of it (`shard="i/n"`)."""
+    if engine != "local":
+        raise SettingsError(f"engine {engine!r} is not there: expected local")
+    number, of = _shard(shard)
+    _, loaded = _model(model)
+    run_id = run_id or str(uuid.uuid4())
+
+    def work(stage: Path) -> Result:
+        table = _table(catalog, loaded.schema)
+        first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
+        counts = _complete(loaded, table.slice(first, last - first), stage, features, run_id)
+        details = {
+            "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,
+            "schema": loaded.schema.dump(), "calibration": loaded.calibration, "promise": _promises(loaded),
+        }  # fmt: skip
+        return Result(counts, details)
+
+    arguments = {"model_version": loaded.version, "shard": shard, **settings().completion.model_dump()}
+    return step("complete", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
+
+
+def _complete(model: "CompletionModel", table: "pa.Table", stage: Path, features: str | None, run_id: str) -> dict[str, Any]:
+    """Completes a table chunk by chunk into the two files of the contract; returns the counts."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from attrgan.completion import complete as completion
+    from attrgan.lake.catalog import check_ids, coerce, to_frame
+
+    stamps = {"model_version": model.version, "run_id": run_id}
+    stamps["completed_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+    table, _ = coerce(table, model.schema)
+    check_ids(pd.Series(table[model.schema.id].to_pylist(), name=model.schema.id, dtype=object))
+    whole = {n for n in model.schema.attributes if pa.types.is_integer(table.schema.field(n).type)}
+    total: dict[str, Any] = {}
+    writers: dict[str, pq.ParquetWriter] = {}
+    for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
+        chunk = table.slice(start, CHUNK_ROWS)
+        frame = to_frame(chunk, model.schema)
+        decided = completion.completions(
+            model, frame, _features(frame, model.schema, features), whole_numbers=whole,
+            review_confidence=settings().completion.review_confidence, skip=_deleted(chunk),
+        )  # fmt: skip
+        written = {
+            "completed": completion.fill(chunk, decided, model.schema),
+            "completions": completion.to_table(decided, model.schema, chunk[model.schema.id], stamps),
+        }
+        for name, part in written.items():
+            if name not in writers:
+                writers[name] = pq.ParquetWriter(stage / f"{name}.parquet", part.schema)
+            writers[name].write_table(part)
+        total = _add(total, completion.counts(frame, decided, model.schema))
+    for writer in writers.values():
+        writer.close()
+    return total
+
+
+def audit(completed: list[str], validated: str, out: str, *, run_id: str | None = None) -> Manifest:
+    """Checks completed shards against the valid rows before they are published; raises GateError when it says no."""
+    from attrgan.completion import publish as publishing
+
+    inputs = {f"complete-{i}": place for i, place in enumerate(completed)} | {"validate": validated}
+    return step("audit", out, lambda stage: publishing.audit(completed, validated, stage), inputs=inputs, run_id=run_id)
+
+
+def publish(
+    completed: list[str], warehouse: str, dt: str, run_id: str, *, validated: str | None = None, out: str | None = None
+) -> Manifest:
+    """Writes a date into the Delta tables: `completions` first, `completed` last."""
+    from attrgan.completion import publish as publishing
+
+    def work(stage: Path) -> Result:
+        return publishing.publish(completed, validated, warehouse, dt, run_id, stage)
+
+    if out is None:
+        with storage.staged(storage.join(settings().runs, "publish", dt, run_id)) as stage:
+            result = work(stage)
+        return {"counts": result.counts, **result.details}
+    inputs = {f"complete-{i}": place for i, place in enumerate(completed)}
+    inputs |= {"validate": validated} if validated else {}
+    return step("publish", out, work, inputs=inputs, arguments={"warehouse": warehouse, "dt": dt}, run_id=run_id)
+
+
+def report(outputs: list[str], out: str, *, run_id: str | None = None) -> dict[str, Any]:
+    """Writes the HTML page of a run from the outputs of its steps."""
+    from attrgan.evaluation.report import nightly_report
+
+    links = {"MLflow": settings().ui_url} if settings().ui_url else {}
+    folder, name = str(out).rpartition("/")[::2]
+    with storage.staged(folder or ".") as stage:
+        result = nightly_report(outputs, stage / name, links)
+    return {"verb": "report", "run_id": run_id, "outputs": [out], "counts": result.counts, **result.details}
+
+
+# --- shared --------------------------------------------------------------------------------------------------------
+
+
+def _table(catalog: str, schema: Schema) -> "pa.Table":
+    """The rows of a catalog that the schema fits; unreadable rows and a model's absent columns are bad input."""
+    from attrgan.lake.catalog import read_catalog
+
+    found = read_catalog(catalog)
+    if found.unreadable:
+        first = found.unreadable[0]
+        raise CatalogError(
+            f"{len(found.unreadable)} rows of {catalog} cannot be read (the first: row {first.row} of {first.file}): "
+            "run `attrgan validate` and use its valid.parquet"
+        )
+    return found.table
+
+
+def _read(catalog: str, schema: Schema, *, keep_deleted: bool = True) -> "tuple[pa.Table, pd.DataFrame]":
+    """A catalog as received and as the model works on it."""
+    import pyarrow as pa
+
+    from attrgan.lake.catalog import to_frame
+
+    table = _table(catalog, schema)
+    if not keep_deleted:
+        table = table.filter(pa.array(~_deleted(table)))
+    return table, to_frame(table, schema)
+
+
+def _deleted(table: "pa.Table") -> Any:
+    """bool (rows,): the items that an increment removes."""
+    from attrgan.quality.frames import deleted
+
+    return deleted(table)[0]
+
+
+def _features(frame: "pd.DataFrame", schema: Schema, cache_place: str | None) -> "pa.Table":
+    from attrgan.features import cache
+
+    return cache.lookup(frame, schema, cache_place)
+
+
+def _model(model: str) -> "tuple[Path, CompletionModel]":
+    """A model from a folder or an MLflow URI, and the folder that it was read from."""
+    from attrgan import registry
+
+    folder = registry.resolve(model)
+    from attrgan.model import CompletionModel
+
+    return folder, CompletionModel.load(folder)
+
+
+def _unused(catalog: str, model: "CompletionModel", folders: list[Path]) -> "tuple[pd.DataFrame, int]":
+    """The rows that none of the models was trained or calibrated on, and how many were left out."""
+    import numpy as np
+
+    from attrgan.training.train import was_used
+
+    _, frame = _read(catalog, model.schema, keep_deleted=False)
+    used = np.any([was_used(folder, frame[model.schema.id]) for folder in folders], axis=0)
+    if used.all():
+        raise InputError(
+            f"all {len(frame)} rows of {catalog} were used to train or calibrate the model: "
+            "bring rows that it has not seen"
+        )
+    return frame[~used].reset_index(drop=True), int(used.sum())
+
+
+def _require_schema(catalog: str, model: "CompletionModel") -> None:
+    _read(catalog, model.schema)
+
+
+def _masks(frame: "pd.DataFrame", schema: Schema, missing: str, rate: float | None) -> list[Any]:
+    """The cells to hide: the same for every model, since only frame and seed decide."""
+    import numpy as np
+
+    from attrgan.evaluation import hiding
+
+    rng = np.random.default_rng(17)
+    if missing not in ("mcar", "mar", "mnar"):
+        raise InputError(f"--missing {missing} is not known: expected mcar, mar or mnar")
+    if rate is not None and not 0 < rate <= 1:
+        raise InputError(f"--rate {rate} is not a share: expected more than 0 and at most 1")
+    if rate is None and missing == "mcar":
+        return list(hiding.each_once(hiding.known_cells(frame, schema), schema, rng))
+    return [hiding.at_rate(frame, schema, rng, rate or 0.3, missing)]  # type: ignore[arg-type]
+
+
+def _picture(
+    model: "CompletionModel", measured: dict[str, Any], cells: "dict[str, pd.DataFrame]", stage: Path, log: Path | None = None
+) -> None:
+    """Plots and the report of scored cells."""
+    from attrgan.evaluation import plots
+    from attrgan.evaluation.report import evaluation_report
+
+    folder, schema = stage / "plots", model.schema
+    drawn = [folder / f"{name}.png" for name in ("coverage_precision", "reliability", "distributions")]
+    plots.coverage_precision(cells, {name: schema.target(name) for name in schema.attributes}, drawn[0])
+    plots.reliability(cells, drawn[1])
+    plots.distributions(cells, schema, drawn[2])
+    if log:
+        drawn.insert(0, folder / "losses.png")
+        plots.training_curves(log, drawn[0])
+    evaluation_report(measured, stage / "report.html", drawn)
+
+
+def _promises(model: "CompletionModel") -> dict[str, Any]:
+    """Per attribute what was promised, and what came true on rows that nothing else touched."""
+    measured = model.metrics.get("attributes", {})
+    keys = ("realised_precision", "realised_n", "realised_interval", "coverage", "accuracy", "baseline", "n")
+    return {
+        name: {"promised_precision": promise.get("promised_precision"), "reason": promise.get("reason")}
+        | {key: measured.get(name, {}).get(key) for key in keys}
+        for name, promise in model.calibration.items()
+    }
+
+
+def _entity(entity: str | None) -> str:
+    return entity or Schema.load(settings().catalog_schema).entity
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device {device} is not known: expected auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda was asked for, but torch finds no GPU: use --device auto or a CUDA build of torch")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _shard(shard: str) -> tuple[int, int]:
+    number, _, of = shard.partition("/")
+    if not (number.isdigit() and of.isdigit() and int(number) < int(of)):
+        raise InputError(f"--shard {shard} is not a shard: expected i/n with 0 <= i < n, for instance 0/4")
+    return int(number), int(of)
+
+
+def _checkpoints(out: str, resume: bool) -> Path | None:
+    """Where a training keeps its checkpoints: beside its outputs, hidden; emptied unless it resumes."""
+    place = storage.local_path(out)
+    if place is None:
+        return None
+    folder = place / ".checkpoints"
+    if not resume:
+        _clear(folder)
+    return folder
+
+
+def _clear(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _add(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Sums nested counts."""
+    if not total:
+        return more
+    return {k: _add(total[k], v) if isinstance(v, dict) else total[k] + v for k, v in more.items()}

@@ -1,0 +1,400 @@
+"""The command line: one verb per step of the pipeline, the entry point of every task and every pod.
+
+A command says what it did on standard output (with `--json`: as JSON, and nothing else), and what went wrong in one
+sentence on standard error. Exit codes: 0 done, 2 bad input, 3 a gate says no, 1 a fault of ours.
+"""
+
+import json as json_library
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from attrgan.errors import AttrGANError
+
+app = typer.Typer(
+    name="attrgan",
+    help="Completes the missing attributes of catalogs, and says how sure it is.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+CatalogArgument = Annotated[str, typer.Argument(metavar="CATALOG", help="Parquet, CSV or JSON Lines; file, folder or URL.")]
+SchemaOption = Annotated[str, typer.Option("--schema", "-s", help="The schema, a YAML file.")]
+OutOption = Annotated[str, typer.Option("--out", "-o", help="Folder (or URL) to write to.")]
+OptionalOut = Annotated[str | None, typer.Option("--out", "-o", help="Folder (or URL) for the manifest.")]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="Model folder or URI (models:/attrgan-product@champion).")]
+FeaturesOption = Annotated[str | None, typer.Option(help="Feature cache; without it features are computed anew.")]
+RunOption = Annotated[str | None, typer.Option(help="Id of the run; a finished step of the same run is not repeated.")]
+EntityOption = Annotated[str | None, typer.Option(help="What a row is; default: the entity of the schema in the settings.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _say(result: Any, as_json: bool, *lines: str) -> None:
+    """Prints a result: as JSON, or as the given lines."""
+    if as_json:
+        typer.echo(json_library.dumps(result, indent=2, ensure_ascii=False, default=str))
+    else:
+        for line in lines:
+            typer.echo(line)
+
+
+def _done(manifest: dict[str, Any], out: str, as_json: bool) -> None:
+    """Prints a finished step: its counts and where its outputs are."""
+    counts = ", ".join(f"{k} {v:,}" for k, v in manifest.get("counts", {}).items() if isinstance(v, int))
+    skipped = " (finished before: nothing to do)" if manifest.get("skipped") else ""
+    _say(manifest, as_json, f"{manifest.get('verb', 'done')}: {counts or 'done'}{skipped}", f"→ {out}")
+
+
+@app.command("infer-schema")
+def infer_schema(
+    catalog: CatalogArgument,
+    out: Annotated[str, typer.Option("--out", "-o", help="YAML file to write.")] = "schema.yaml",
+    json: JsonOption = False,
+) -> None:
+    """Guess the schema of a catalog, with a comment for each guess.
+
+    Example: attrgan infer-schema products.csv -o schema.yaml
+    """
+    from attrgan import api
+
+    comments = api.infer_schema(catalog, out)
+    _say(comments, json, f"infer-schema: {len(comments)} guesses, each with its reason: read them before you train", f"→ {out}")
+
+
+@app.command()
+def landing(
+    place: Annotated[str | None, typer.Argument(help="Landing place; default: the one in the settings.")] = None,
+    dt: Annotated[str, typer.Option(help="Partition date, YYYY-MM-DD.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """List the landing files of a date; exit 3 where there are none.
+
+    Example: attrgan landing var/landing --dt 2017-12-01
+    """
+    from attrgan import api
+
+    files = api.landing(place, dt)
+    _say(files, json, *files)
+
+
+@app.command()
+def validate(
+    catalog: CatalogArgument,
+    schema: SchemaOption,
+    out: OutOption,
+    dt: Annotated[str | None, typer.Option(help="Only this landing partition.")] = None,
+    until: Annotated[str | None, typer.Option(help="Newest version of each item over the partitions up to this date.")] = None,
+    warehouse: Annotated[str | None, typer.Option(help="Where the null rates of the past are.")] = None,
+    run_id: RunOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Split a catalog into valid and quarantined rows, and judge it; exit 3 when the quality gate fails.
+
+    Example: attrgan validate products.csv --schema schema.yaml -o out/validated
+    """
+    from attrgan import api
+
+    _done(api.validate(catalog, schema, out, dt=dt, until=until, warehouse=warehouse, run_id=run_id), out, json)
+
+
+@app.command()
+def features(catalog: CatalogArgument, schema: SchemaOption, out: OutOption, run_id: RunOption = None, json: JsonOption = False) -> None:
+    """Encode new and changed items into a feature cache.
+
+    Example: attrgan features out/validated/valid.parquet --schema schema.yaml -o cache
+    """
+    from attrgan import api
+
+    _done(api.features(catalog, schema, out, run_id=run_id), out, json)
+
+
+@app.command()
+def train(
+    catalog: CatalogArgument,
+    schema: SchemaOption,
+    out: OutOption,
+    features: FeaturesOption = None,
+    seed: Annotated[int | None, typer.Option(help="Decides every random number; default: the setting.")] = None,
+    adversarial_weight: Annotated[
+        float | None, typer.Option(min=0, help="Weight of L_G beside the supervised loss; 0 switches it off.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training rows; default: from their number.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop training after this long.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the model folder.")] = False,
+    run_id: RunOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a model: generator against discriminator, calibrated, scored on rows never seen.
+
+    Example: attrgan train out/validated/valid.parquet --schema schema.yaml -o model --seed 7
+    """
+    from attrgan import api
+
+    done = api.train(
+        catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight, epochs=epochs,
+        device=device, max_minutes=max_minutes, resume=resume, run_id=run_id, say=_to_stderr if json else typer.echo,
+    )  # fmt: skip
+    _done(done, out, json)
+    if not json:
+        _table_of_metrics(Path(out) / "metrics.json")
+
+
+@app.command()
+def evaluate(
+    catalog: CatalogArgument,
+    model: ModelOption,
+    out: OutOption,
+    missing: Annotated[str, typer.Option(help="How cells are hidden: mcar, mar or mnar.")] = "mcar",
+    rate: Annotated[float | None, typer.Option(help="Share of known cells to hide; default: each once.")] = None,
+    features: FeaturesOption = None,
+    run_id: RunOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Hide known cells of rows the model never used, complete and score them.
+
+    Example: attrgan evaluate products.csv --model model -o out/evaluation
+    """
+    from attrgan import api
+
+    done = api.evaluate(catalog, model, out, missing=missing, rate=rate, features=features, run_id=run_id)
+    _done(done, out, json)
+    if not json:
+        _table_of_metrics(Path(out) / "metrics.json")
+
+
+@app.command()
+def complete(
+    catalog: CatalogArgument,
+    model: ModelOption,
+    out: OutOption,
+    shard: Annotated[str, typer.Option(help="Complete only slice i of n: i/n.")] = "0/1",
+    features: FeaturesOption = None,
+    engine: Annotated[str, typer.Option(help="local.")] = "local",
+    run_id: RunOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Fill the empty cells of a catalog where the promise allows it.
+
+    Example: attrgan complete products.csv --model models:/attrgan-product@champion -o out/completed
+    """
+    from attrgan import api
+
+    _done(api.complete(catalog, model, out, shard=shard, features=features, engine=engine, run_id=run_id), out, json)
+
+
+@app.command()
+def compare(
+    candidate: Annotated[str, typer.Argument(help="Model folder or URI.")],
+    catalog: CatalogArgument,
+    out: OutOption,
+    champion: Annotated[str | None, typer.Option(help="Model folder or URI to compare with.")] = None,
+    run_id: RunOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Put the same held-out rows through candidate and champion; exit 3 when the gate says no.
+
+    Example: attrgan compare model-b --champion model-a products.csv -o out/comparison
+    """
+    from attrgan import api
+
+    _done(api.compare(candidate, catalog, out, champion=champion, run_id=run_id), out, json)
+
+
+@app.command()
+def shards(validated: Annotated[str, typer.Argument(help="Output folder of `attrgan validate`.")]) -> None:
+    """Print how many tasks complete the valid rows, as a JSON list of i/n.
+
+    Example: attrgan shards out/validated
+    """
+    from attrgan import api
+
+    typer.echo(json_library.dumps(api.shards(validated)))
+
+
+@app.command()
+def audit(
+    completed: Annotated[list[str], typer.Argument(help="Output folders of `attrgan complete`, in the order of shards.")],
+    validation: Annotated[str, typer.Option(help="Output folder of `attrgan validate`.")],
+    out: OutOption,
+    run_id: RunOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check completed shards before they are published; exit 3 when one given value was touched or a row is missing.
+
+    Example: attrgan audit out/completed --validation out/validated -o out/audit
+    """
+    from attrgan import api
+
+    _done(api.audit(completed, validation, out, run_id=run_id), out, json)
+
+
+@app.command()
+def publish(
+    completed: Annotated[list[str], typer.Argument(help="Output folders of `attrgan complete`, in the order of shards.")],
+    warehouse: Annotated[str, typer.Option(help="URL of the Delta tables.")],
+    dt: Annotated[str, typer.Option(help="Partition date, YYYY-MM-DD.")],
+    run_id: Annotated[str, typer.Option(help="Id of the run.")],
+    validation: Annotated[str | None, typer.Option(help="Output folder of `attrgan validate`: products and quarantine.")] = None,
+    out: OptionalOut = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a date into the Delta tables: completions first, completed last.
+
+    Example: attrgan publish out/completed --warehouse var/warehouse --dt 2017-12-01 --run-id manual-1
+    """
+    from attrgan import api
+
+    done = api.publish(completed, warehouse, dt, run_id, validated=validation, out=out)
+    _done(done, out or warehouse, json)
+
+
+@app.command()
+def report(
+    outputs: Annotated[list[str], typer.Argument(help="Output folders of the steps of a run.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="HTML file to write.")] = "report.html",
+    run_id: RunOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the page of a run.
+
+    Example: attrgan report out/validated out/completed out/audit -o report.html
+    """
+    from attrgan import api
+
+    _done(api.report(outputs, out, run_id=run_id), out, json)
+
+
+@app.command()
+def register(
+    model: Annotated[str, typer.Argument(help="Model folder.")],
+    evaluation: Annotated[str | None, typer.Option(help="Output folder of `attrgan evaluate`.")] = None,
+    out: OptionalOut = None,
+    run_id: RunOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Register a model in MLflow; it gets the alias `candidate`.
+
+    Example: attrgan register model --evaluation out/evaluation
+    """
+    from attrgan import api
+
+    done = api.register(model, evaluation=evaluation, out=out, run_id=run_id)
+    _say(done, json, f"register: {done['name']} version {done['version']} is the {done['alias']}")
+
+
+@app.command()
+def promote(
+    version: Annotated[int | None, typer.Option(help="Version to promote; default: the candidate.")] = None,
+    comparison: Annotated[str | None, typer.Option(help="Output folder of `attrgan compare`, checked again.")] = None,
+    entity: EntityOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a version the champion.
+
+    Example: attrgan promote --version 3 --entity product
+    """
+    from attrgan import api
+
+    done = api.promote(version=version, comparison=comparison, entity=entity)
+    _say(done, json, f"promote: {done['name']} version {done['version']} is the champion")
+
+
+@app.command()
+def rollback(entity: EntityOption = None, json: JsonOption = False) -> None:
+    """Make the champion before this one the champion again.
+
+    Example: attrgan rollback --entity product
+    """
+    from attrgan import api
+
+    done = api.rollback(entity=entity)
+    _say(done, json, f"rollback: {done['name']} version {done['version']} is the champion")
+
+
+@app.command()
+def doctor(json: JsonOption = False) -> None:
+    """Say what is missing on this machine and what to do about it; exit 3 when something is.
+
+    Example: attrgan doctor
+    """
+    from dataclasses import asdict
+
+    from attrgan import doctor as machine
+
+    checks = machine.doctor()
+    lines = [f"{'ok  ' if c.ok else 'FAIL'} {c.name}: {c.found}" + (f" → {c.advice}" if c.advice else "") for c in checks]
+    _say([asdict(c) for c in checks], json, *lines)
+    if not all(c.ok for c in checks):
+        raise typer.Exit(3)
+
+
+@config_app.command("show")
+def config_show(json: JsonOption = False) -> None:
+    """Print the effective settings and where they come from.
+
+    Example: ATTRGAN__COMPLETION__SHARD_ROWS=5000 attrgan config show
+    """
+    import yaml
+
+    from attrgan.config import config_file, settings
+    from attrgan.tracking import masked
+
+    found = settings().model_dump()
+    found["tracking_uri"] = masked(found["tracking_uri"])
+    source = f"# {config_file() or 'no settings file'} under ATTRGAN__… variables"
+    _say(found, json, source, yaml.safe_dump(found, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _to_stderr(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _table_of_metrics(path: Path) -> None:
+    """A table of the figures per attribute."""
+    if not path.is_file():
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    attributes = json_library.loads(path.read_text(encoding="utf-8"))["attributes"]
+    table = Table("attribute", *(("cells", "right", "mode/median", "promised", "realised", "coverage", "what is not filled, and why")))
+    for name, f in attributes.items():
+        row = [_percent(f.get(k)) for k in ("accuracy", "baseline", "promised_precision", "realised_precision", "coverage")]
+        table.add_row(name, str(f["n"]), *row, f.get("reason") or "")
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def main() -> None:
+    """Runs the command line; turns errors into one sentence and an exit code."""
+    try:
+        app()
+    except AttrGANError as error:
+        typer.echo(f"attrgan: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("attrgan: interrupted; nothing half written", err=True)
+        sys.exit(130)
+    except MemoryError:
+        typer.echo("attrgan: out of memory: complete the catalog in slices (--shard i/n) or train on fewer rows", err=True)
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001
+        from logging import getLogger
+
+        getLogger("attrgan").debug("a fault of ours", exc_info=True)
+        typer.echo(f"attrgan: a fault of ours ({type(error).__name__}: {error}); ATTRGAN_DEBUG=1 shows where", err=True)
+        import os
+
+        if os.environ.get("ATTRGAN_DEBUG"):
+            raise
+        sys.exit(1)

@@ -1,0 +1,185 @@
+"""Completes a catalog: predicts its empty cells, decides what becomes of each, writes what was accepted.
+
+A cell is *filled* when its confidence reaches the threshold of its attribute's promise, *not_applicable* when the answer
+that reaches it is `n/a`, put up for *review* below that, and *abstained* from when it is hardly more than a guess.
+Given values are never touched: the output is the input table with null cells replaced.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
+
+if TYPE_CHECKING:
+    from attrgan.model import CompletionModel, Prediction
+    from attrgan.model.inputs import Inputs
+
+STATUSES = ("filled", "review", "abstained", "not_applicable")
+REVIEW_CONFIDENCE = 0.5
+
+
+def wanted_cells(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
+    """bool (N, A): null cells, except those that `applies_to` rules out and attributes whose mode is `off`."""
+    wanted = np.stack([frame[name].isna().to_numpy() for name in schema.attributes], 1)
+    for i, attribute in enumerate(schema.attributes.values()):
+        if attribute.mode == "off":
+            wanted[:, i] = False
+        for column, allowed in attribute.applies_to.items():
+            if column in frame:
+                wanted[:, i] &= (frame[column].isna() | frame[column].isin(allowed)).to_numpy()
+    return wanted
+
+
+def completions(
+    model: "CompletionModel", frame: pd.DataFrame, features: pa.Table | None = None,
+    *, whole_numbers: set[str] | None = None, review_confidence: float = REVIEW_CONFIDENCE, skip: np.ndarray | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Answers every empty cell.
+
+    Args:
+        frame: items, from `to_frame`.
+        features: their features; None encodes them now.
+        whole_numbers: numeric attributes whose column holds integers.
+        review_confidence: below the threshold but at least this confident, a cell goes to review.
+        skip: bool (rows,), items that are left alone (those that an increment removes).
+
+    Returns:
+        One row per cell in the order of items and attributes: id, attribute, value, number, lower, upper, confidence,
+        status, source, evidence.
+    """
+    from attrgan.features import cache
+
+    schema = model.schema
+    features = cache.encode(frame, schema) if features is None else features
+    inputs = model.inputs(frame, features)
+    wanted = wanted_cells(frame, schema)
+    if skip is not None:
+        wanted &= ~skip[:, None]
+    parts = []
+    for order, (name, answer) in enumerate(model.predict(frame, inputs, wanted).items()):
+        part = pd.DataFrame({"row": answer.rows, "order": order, schema.id: frame[schema.id].to_numpy()[answer.rows]})
+        part["attribute"] = name
+        part["value"] = _written(answer, schema.attributes[name], name in (whole_numbers or set()))
+        part["number"], part["lower"], part["upper"] = answer.number, answer.lower, answer.upper
+        part["confidence"] = answer.confidence
+        promise = model.calibration.get(name, {})
+        part["status"] = decide(answer, schema.attributes[name], promise.get("threshold"), review_confidence)
+        part["source"], part["evidence"] = _provenance(answer, schema, name, frame, inputs)
+        part.loc[part["status"] == "not_applicable", "value"] = None
+        parts.append(part)
+    columns = [schema.id, "attribute", "value", "number", "lower", "upper", "confidence", "status", "source", "evidence"]
+    if not parts:
+        return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
+    return pd.concat(parts).sort_values(["row", "order"], kind="stable")[columns].reset_index(drop=True)
+
+
+def decide(
+    answer: "Prediction", attribute: Attribute, threshold: float | None, review_confidence: float = REVIEW_CONFIDENCE
+) -> np.ndarray:
+    """The status of each cell, object (n,)."""
+    status = np.where(answer.confidence >= review_confidence, "review", "abstained").astype(object)
+    if attribute.mode == "suggest":
+        status[:] = "review"
+    elif threshold is not None:
+        accepted = answer.confidence >= threshold
+        status[accepted] = np.where(answer.value[accepted] == NOT_APPLICABLE, "not_applicable", "filled")
+    return status
+
+
+def _written(answer: "Prediction", attribute: Attribute, whole: bool) -> list[str]:
+    """The values in the catalog's own form."""
+    if attribute.kind != "numeric":
+        return list(answer.value)
+    return [str(round(v)) if whole else str(float(v)) for v in answer.number]
+
+
+def _provenance(
+    answer: "Prediction", schema: Schema, name: str, frame: pd.DataFrame, inputs: "Inputs"
+) -> tuple[list[str], list[str]]:
+    """Where each value came from, and the evidence as JSON."""
+    from attrgan.model.completion_model import place
+
+    numeric = schema.attributes[name].kind == "numeric"
+    sources, evidence = [], []
+    for row, (token, length), others in zip(answer.rows, answer.span, answer.runners_up, strict=True):
+        found: dict[str, Any] = {}
+        if token >= 0:
+            column, start, end = place(inputs, row, token, length)
+            text = str(frame[schema.text[column]].iloc[row])[start:end]
+            found["span"] = {"column": schema.text[column], "start": start, "end": end, "text": text}
+        if others:
+            found["other_candidates"] = [[value, p] for value, p in others]
+        sources.append("generator" if numeric else "text" if token >= 0 else "vocabulary")
+        evidence.append(json.dumps(found, ensure_ascii=False))
+    return sources, evidence
+
+
+def fill(table: pa.Table, decided: pd.DataFrame, schema: Schema) -> pa.Table:
+    """The input table with the filled cells in place: the same rows, columns and types.
+
+    Args:
+        table: the items as read.
+        decided: their completions.
+    """
+    rows = pd.Series(range(table.num_rows), index=[str(i).strip() for i in table[schema.id].to_pylist()])
+    for name, cells in decided[decided["status"] == "filled"].groupby("attribute", sort=False):
+        at = table.column_names.index(str(name))
+        field = table.schema.field(at)
+        values = np.empty(table.num_rows, dtype=object)
+        values[rows[cells[schema.id]].to_numpy()] = [_cell(v, field.type) for v in cells["value"]]
+        column = pc.coalesce(table[at].combine_chunks(), pa.array(values.tolist(), field.type, from_pandas=False))
+        table = table.set_column(at, field, column)
+    return table
+
+
+def _cell(value: str, kind: pa.DataType) -> Any:
+    """A value's string as a cell of an Arrow type."""
+    if pa.types.is_integer(kind):
+        return round(float(value))
+    if pa.types.is_floating(kind):
+        return float(value)
+    if pa.types.is_decimal(kind):
+        from decimal import Decimal
+
+        return Decimal(value).quantize(Decimal(1).scaleb(-kind.scale))
+    if pa.types.is_boolean(kind):
+        return value == "True"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return json.loads(value)
+    return value
+
+
+def to_table(decided: pd.DataFrame, schema: Schema, ids: pa.ChunkedArray, run: dict[str, Any]) -> pa.Table:
+    """Completions as the table of the contract.
+
+    Args:
+        decided: from `completions`.
+        ids: the id column as received; completions carry ids of that type.
+        run: the columns of the run: model_version, run_id, completed_at.
+    """
+    received = {str(i).strip(): i for i in ids.to_pylist()}
+    id_column = pa.array([received[i] for i in decided[schema.id]], ids.type)
+    types = {"attribute": pa.string(), "value": pa.string(), "number": pa.float64()}
+    types |= {"lower": pa.float64(), "upper": pa.float64(), "confidence": pa.float64(), "status": pa.string()}
+    types |= {"source": pa.string(), "evidence": pa.string()}
+    columns = {name: pa.array(decided[name].tolist(), kind, from_pandas=True) for name, kind in types.items()}
+    n = len(decided)
+    stamps = {name: pa.array([value] * n, pa.string()) for name, value in run.items()}
+    return pa.table({schema.id: id_column} | columns | stamps)
+
+
+def counts(frame: pd.DataFrame, decided: pd.DataFrame, schema: Schema) -> dict[str, Any]:
+    """How many cells were missing and what became of them, in all and per attribute."""
+    tally = decided.groupby(["attribute", "status"]).size() if len(decided) else {}
+    attributes = {
+        name: {"missing_before": int(frame[name].isna().sum())}
+        | {status: int(tally.get((name, status), 0)) for status in STATUSES}
+        for name in schema.attributes
+    }
+    total = {status: sum(a[status] for a in attributes.values()) for status in STATUSES}
+    return {"rows": len(frame), "cells": len(decided), **total, "attributes": attributes}
