@@ -12,6 +12,7 @@ import pyarrow as pa
 from mlflow.models import set_model  # noqa: TID253  (only MLflow imports this module)
 from mlflow.pyfunc.model import PythonModel, PythonModelContext  # noqa: TID253
 
+from attrgan.completion.complete import to_table
 from attrgan.lake.catalog import to_frame
 from attrgan.model import CompletionModel
 
@@ -32,7 +33,7 @@ class CompletionPyfunc(PythonModel):
         """Completes the rows of `model_input`, one per item.
 
         Returns:
-            One row per cell that was unknown: the columns of `completions.parquet` except those of a run.
+            One row per cell that was unknown: the columns of `completions.parquet` up to `model_version`.
 
         Raises:
             CatalogError: ids are missing or not unique, or cells have a wrong type.
@@ -40,7 +41,10 @@ class CompletionPyfunc(PythonModel):
         schema = self.model.schema
         columns = {name: _array(model_input[name]) for name in schema.columns if name in model_input}
         absent = {name: pa.nulls(len(model_input)) for name in schema.columns if name not in model_input}
-        return self.model.complete(to_frame(pa.table(columns | absent), schema))
+        table = pa.table(columns | absent)
+        decided = self.model.complete(to_frame(table, schema))
+        completions = to_table(decided, schema, table[schema.id], {"model_version": self.model.version})
+        return pd.DataFrame(completions.to_pandas())
 
 
 def _array(column: pd.Series) -> pa.Array:

@@ -55,18 +55,19 @@ def log_run(
         if (model / "plots").is_dir():
             mlflow.log_artifacts(str(model / "plots"), "plots")
         with _validated():
-            logged = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={"model": str(model)},
-                signature=signature(schema),
-                input_example=example(schema),
-                pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _REQUIRED],
-            )
+            logged = mlflow.pyfunc.log_model(name="model", **served(model, schema))
         return run_id, str(logged.model_id)
 
 
-_REQUIRED = ("attrgan", "mlflow", "torch")
+def served(model: Path, schema: Schema) -> dict[str, Any]:
+    """What MLflow is told to make a pyfunc of a model folder (arguments of `mlflow.pyfunc.log_model`)."""
+    return {
+        "python_model": str(Path(__file__).with_name("pyfunc.py")),
+        "artifacts": {"model": str(model)},
+        "signature": signature(schema),
+        "input_example": example(schema),
+        "pip_requirements": [f"{p}=={version(p).partition('+')[0]}" for p in ("attrgan", "mlflow", "torch")],
+    }
 
 
 def parameters(config: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -14,6 +14,7 @@ from mlflow import MlflowClient  # noqa: TID253
 
 from attrgan import config, registry, tracking
 from attrgan.errors import GateError, InputError, ModelError, SettingsError
+from attrgan.evaluation.compare import compare
 from attrgan.schema import Schema
 
 Variant = Callable[[str], Path]
@@ -84,14 +85,17 @@ def test_a_registered_model_is_the_candidate_with_all_that_is_known_about_it(
     evaluation.mkdir()
     measured = {"model_version": "v1", "mean_accuracy": 0.25, "attributes": {}}
     (evaluation / "metrics.json").write_text(json.dumps(measured))
-    found = register(variant("v1"), evaluation=evaluation, data={"place": "s3://me:secret@lake/x", "hash": "abc"})
+    model = variant("v1")
+    (model / "plots").mkdir(exist_ok=True)
+    (model / "plots" / "loss.png").write_bytes(b"a picture")
+    found = register(model, evaluation=evaluation, data={"place": "s3://me:secret@lake/x", "hash": "abc"})
 
     name = f"attrgan-{entity}"
     assert {k: found[k] for k in ("name", "version", "alias", "model_version")} == {
         "name": name, "version": "1", "alias": "candidate", "model_version": "v1",
     }  # fmt: skip
     version = client.get_model_version_by_alias(name, "candidate")
-    schema = Schema.load(variant("v2") / "schema.yaml")
+    schema = Schema.load(model / "schema.yaml")
     assert version.tags == {
         "attrgan.model_version": "v1", "attrgan.schema_hash": schema.hash, "attrgan.run_id": "run-1",
         "attrgan.data.place": "s3://***@lake/x", "attrgan.data.hash": "abc",
@@ -142,14 +146,12 @@ def test_a_model_that_cannot_complete_is_not_registered(client: MlflowClient, va
 def test_the_champion_completes_rows_in_a_fresh_process_without_a_word(
     client: MlflowClient, variant: Variant, entity: str, tmp_path: Path
 ) -> None:
-    """Integers, lists, nulls, a column that is all null, absent and personal columns pass MLflow's signature."""
     schema = Schema.load(variant("v1") / "schema.yaml")
     rows: dict[str, list[Any]] = {schema.id: [1, 2], "not_in_the_schema": ["x", "y"]}
     rows |= {column: ["a text", None] for column in schema.text}
     numeric = {name for name, a in schema.attributes.items() if a.kind == "numeric"}
     rows |= {name: [3, 4] for name in numeric}
     rows |= {name: [None, None] for name in list(set(schema.attributes) - numeric)[:1]}
-    rows |= {name: [[1, 2], None] for group in schema.sequences.values() for name in group.columns}
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     register_and_promote = (
         "import pathlib, sys; from attrgan import registry\n"
@@ -169,6 +171,7 @@ def test_the_champion_completes_rows_in_a_fresh_process_without_a_word(
     assert completed
     assert completed <= set(schema.attributes) - numeric
     assert {c["model_version"] for c in completions} == {"v1"}
+    assert {c[schema.id] for c in completions} == {1, 2}
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -314,10 +317,14 @@ def test_a_champion_chosen_by_hand_in_mlflow_takes_its_place_in_the_history(
     assert registry.rollback(entity)["version"] == "1"
 
 
-def comparison(folder: Path, candidate: str, against: str | None, *reasons: str) -> Path:
+def comparison(folder: Path, candidate: str, against: str | None, accuracy: float = 0.8) -> Path:
+    """What `attrgan compare` finds for a candidate of this accuracy and a champion of 0.8."""
     folder.mkdir(exist_ok=True)
-    gate = {"passed": not reasons, "reasons": list(reasons)}
-    content = {"candidate": candidate, "champion": against, "gate": gate}
+    ours, theirs = (
+        {"model_version": version, "attributes": {"brand": {"n": 1000, "accuracy": right, "baseline": 0.3}}}
+        for version, right in ((candidate, accuracy), (against, 0.8))
+    )
+    content = compare(ours, theirs if against else None, config.Promotion())
     (folder / "comparison.json").write_text(json.dumps(content))
     return folder
 
@@ -328,8 +335,8 @@ def test_a_comparison_is_checked_again_before_the_alias_moves(
     name = register(variant("v1"))["name"]
     with pytest.raises(InputError, match=r"no comparison.json"):
         registry.promote(entity, comparison=tmp_path / "nowhere")
-    with pytest.raises(GateError, match=r"the comparison said no \(brand: worse\)"):
-        registry.promote(entity, comparison=comparison(tmp_path / "no", "v1", None, "brand: worse"))
+    with pytest.raises(GateError, match=r"the comparison said no \(brand: accuracy 0.100 is worse"):
+        registry.promote(entity, comparison=comparison(tmp_path / "no", "v1", None, 0.1))
     with pytest.raises(GateError, match="is of model v9, but version 1 is model v1"):
         registry.promote(entity, comparison=comparison(tmp_path / "other", "v9", None))
     with pytest.raises(GateError, match="was with v0, but the champion is now none"):
