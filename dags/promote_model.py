@@ -6,8 +6,8 @@ Started by hand or by the API, `dt` being the last landing partition that is com
 Parameters (`conf`): `dt`. The task `approval` waits for an answer, in the UI (Required Actions) or by
 `PATCH /api/v2/dags/promote_model/dagRuns/{run_id}/taskInstances/approval/-1/hitlDetails` with
 `{"chosen_options": ["Approve"], "params_input": {}}`. "Reject" skips the promotion and the run is green; no answer
-within a week fails it. When the gate of `compare` says no, the run fails before anybody is asked. `promote` checks the
-comparison again: a champion that has changed meanwhile is not replaced. `attrgan rollback` brings the previous one back.
+within a week fails it. When the gate of `compare` says no, the run fails before anybody is asked. `promote` checks
+the comparison again: a champion that has changed meanwhile is not replaced. `attrgan rollback` goes back.
 """
 
 from datetime import timedelta

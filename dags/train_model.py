@@ -40,8 +40,19 @@ with DAG(
     )
     features = attrgan_task("features", ["features", VALID, "--schema", SCHEMA, "-o", FEATURES], heavy=True)
     train = attrgan_task(
-        "train",
-        ["train", VALID, "--schema", SCHEMA, "--features", FEATURES, *settings().train_arguments, "-o", MODEL],
+        "train",  # --resume: a retry goes on from the last checkpoint; in a new run there is none
+        [
+            "train",
+            VALID,
+            "--schema",
+            SCHEMA,
+            "--features",
+            FEATURES,
+            "--resume",
+            *settings().train_arguments,
+            "-o",
+            MODEL,
+        ],
         gpu=True,
     )
     evaluate = attrgan_task(

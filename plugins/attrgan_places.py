@@ -7,6 +7,7 @@ cleared or retried task meets its own manifest again and nobody else's.
 
 import re
 from datetime import date
+from html import escape
 from typing import Any
 
 from airflow.sdk import Param
@@ -45,7 +46,7 @@ def dt(context: Any) -> str:
 def place(context: Any, task_id: str) -> str:
     """The folder (path or URL) in which a task of this run writes."""
     run = context["dag_run"]
-    folder = re.sub(r"[^A-Za-z0-9._-]", "_", run.run_id)
+    folder = re.sub(r"[^A-Za-z0-9._-]|^\.+$", "_", run.run_id)
     return "/".join([settings().runs.rstrip("/"), run.dag_id, dt(context), folder, task_id])
 
 
@@ -73,16 +74,23 @@ def comparison(context: Any) -> str:
 
     where = place(context, "compare")
     found = storage.read_json(f"{where}/comparison.json")
-    head = f"Candidate **{found['candidate']}**, champion **{found['champion'] or 'none yet'}**; all of it: `{where}`"
-    rows = found.get("attributes", {})
-    columns = sorted({key for row in rows.values() for key, value in row.items() if isinstance(value, int | float)})
-    table = [["attribute", *columns], ["---"] * (len(columns) + 1)]
-    table += [[name, *(_figure(row.get(column)) for column in columns)] for name, row in rows.items()]
+    names = ["n", "candidate", "champion", "baseline", "difference", "promised_precision", "realised_precision"]
+    rows = found["attributes"] | {"mean": found["mean"]}
+    table = [["attribute", *(name.replace("_", " ") for name in names)], ["---"] * (len(names) + 1)]
+    table += [[_cell(attribute), *(_cell(row.get(name)) for name in names)] for attribute, row in rows.items()]
+    head = f"Candidate **{found['candidate']}**, champion **{found['champion'] or 'none yet'}**. All of it: `{where}`"
     return head + "\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in table)
 
 
-def _figure(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+def _cell(value: Any) -> str:
+    """A figure or a name in a Markdown table; a name is data, so nothing in it may be markup."""
+    return (
+        f"{value:.3f}"
+        if isinstance(value, float)
+        else ""
+        if value is None
+        else escape(str(value)).replace("|", "&#124;")
+    )
 
 
 MACROS = {

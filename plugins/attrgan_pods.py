@@ -11,7 +11,7 @@ from typing import Any
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from attrgan_tasks import FINAL, flat
+from attrgan_tasks import FINAL, debugging, flat
 from kubernetes.client import models as k8s
 
 from attrgan.config import Kubernetes, Settings, settings
@@ -60,7 +60,7 @@ def environment(of: Settings) -> dict[str, str]:
     """The variables that give a pod the settings in force here (they hold no secrets), and `kubernetes.env` on top."""
     given = of.model_dump(mode="json", exclude_unset=True, exclude={"runner", "kubernetes"})
     plain = {f"ATTRGAN__{name.upper()}": v if isinstance(v, str) else json.dumps(v) for name, v in given.items()}
-    return plain | of.kubernetes.env
+    return plain | debugging() | of.kubernetes.env
 
 
 def resources(of: Kubernetes, *, heavy: bool, gpu: bool) -> k8s.V1ResourceRequirements:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context, XComArg, task
+from airflow.sdk import BaseOperator, Context, XComArg, conf, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from attrgan_places import shard_place
 
@@ -59,6 +59,11 @@ DEFAULTS: dict[str, Any] = {
 """`default_args` of every DAG."""
 
 
+def debugging() -> dict[str, str]:
+    """The variable that makes a verb show where a fault of ours is, while Airflow's own log level is DEBUG."""
+    return {"ATTRGAN_DEBUG": "1"} if conf.get("logging", "logging_level").upper() == "DEBUG" else {}
+
+
 def flat(arguments: Sequence[Any]) -> list[str]:
     """One level of lists inside a rendered argument list, made flat: that is how a list from XCom becomes arguments."""
     return [str(part) for given in arguments for part in ([given] if isinstance(given, str) else given)]
@@ -83,7 +88,7 @@ class AttrganProcessOperator(BaseOperator):
         out: of a mapped task, the folder this one writes to: `{{ task.out }}` in `arguments`.
 
     The process leads a group of its own, so that killing the task kills what the verb started as well. Its output goes
-    line by line to the task's log. It inherits environment and working folder of the worker.
+    line by line to the task's log. It inherits the environment and the working folder of the worker.
     """
 
     template_fields = ("arguments",)
@@ -110,6 +115,7 @@ class AttrganProcessOperator(BaseOperator):
             text=True,
             encoding="utf-8",
             errors="replace",
+            env=os.environ | debugging(),
             start_new_session=True,
         )
         said = ""
