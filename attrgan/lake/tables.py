@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from secrets import SystemRandom
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,6 +35,8 @@ _ATTEMPTS = 12
 _BATCH_ROWS = 8192
 _HISTORY = 100
 T = TypeVar("T")
+Rows: TypeAlias = pa.Table | Callable[[], pa.RecordBatchReader]
+"""Rows to write: a table, or a function that opens a stream of them."""
 
 
 class ConflictError(AttrGANError):
@@ -56,6 +58,7 @@ def open_table(warehouse: str, name: str, version: int | None = None) -> DeltaTa
 
 def begin(warehouse: str, name: str, schema: pa.Schema) -> DeltaTable:
     """The table as it is now, created empty when there is none: what `replace_partition` takes as its `base`."""
+    _check_columns(schema, name)
 
     def attempt() -> DeltaTable:
         if table := open_table(warehouse, name):
@@ -70,7 +73,7 @@ def begin(warehouse: str, name: str, schema: pa.Schema) -> DeltaTable:
 def replace_partition(
     warehouse: str,
     name: str,
-    data: pa.Table | ds.Dataset,
+    data: Rows,
     dt: str,
     metadata: dict[str, Any],
     *,
@@ -81,7 +84,7 @@ def replace_partition(
     Args:
         warehouse: URL of the warehouse.
         name: name of the table.
-        data: the new rows, in order; a dataset is streamed, one batch in memory at a time.
+        data: the new rows, in order: a table, or a function that opens a stream of them (anew for every attempt).
         dt: the partition, YYYY-MM-DD.
         metadata: goes into the commit (run_id, model_version, …): plain data, no key of Delta's own.
         base: the state of the table that this commit builds on, from `begin`. None: whatever it is, with retries.
@@ -93,11 +96,11 @@ def replace_partition(
         InputError: no rows, no date, a reserved column name, or a column whose type does not fit the table's.
         ConflictError: `base` was given and another writer has changed the partition since; or twelve attempts failed.
     """
-    dataset = data if isinstance(data, ds.Dataset) else ds.dataset(data)
-    _check(dataset, name, check_date(dt))
+    source = data.to_reader if isinstance(data, pa.Table) else data
+    schema = _check(source(), name, check_date(dt))
     if base is not None:
-        return _overwrite(base, dataset, name, dt, metadata)
-    return _retried(lambda: _overwrite(begin(warehouse, name, dataset.schema), dataset, name, dt, metadata), name)
+        return _overwrite(base, source(), name, dt, metadata)
+    return _retried(lambda: _overwrite(begin(warehouse, name, schema), source(), name, dt, metadata), name)
 
 
 def remove_partition(warehouse: str, name: str, dt: str, metadata: dict[str, Any]) -> int | None:
@@ -173,23 +176,28 @@ def last_commit(table: DeltaTable, dt: str) -> dict[str, Any] | None:
     return next((dict(commit) for commit in table.history(_HISTORY) if commit.get(DT) == dt), None)
 
 
-def _check(dataset: ds.Dataset, name: str, dt: str) -> None:
-    columns = dataset.schema.names
+def _check(reader: pa.RecordBatchReader, name: str, dt: str) -> pa.Schema:
+    """The schema of the rows, once it is clear that they can be written."""
+    _check_columns(reader.schema, name)
+    if not any(batch.num_rows for batch in reader):
+        raise InputError(f"table {name}: no rows for dt={dt}, which would delete the partition: expected at least one")
+    return reader.schema
+
+
+def _check_columns(schema: pa.Schema, name: str) -> None:
+    columns = schema.names
     if reserved := {DT, POSITION} & {c.lower() for c in columns}:
         raise InputError(f"table {name}: the column name {min(reserved)!r} is reserved: rename the column")
     twins = sorted(c for c in columns if [x.lower() for x in columns].count(c.lower()) > 1)
     if twins:
         raise InputError(f"table {name}: the columns {', '.join(twins)} differ in case only: rename one")
-    if next((True for batch in dataset.to_batches(columns=columns[:1]) if batch.num_rows), None) is None:
-        raise InputError(f"table {name}: no rows for dt={dt}, which would delete the partition: expected at least one")
 
 
-def _overwrite(table: DeltaTable, dataset: ds.Dataset, name: str, dt: str, metadata: dict[str, Any]) -> int:
-    stored = pa.schema(table.schema().to_arrow())
-    schema = _stored(dataset.schema, stored)
+def _overwrite(table: DeltaTable, rows: pa.RecordBatchReader, name: str, dt: str, metadata: dict[str, Any]) -> int:
+    schema = _stored(rows.schema, pa.schema(table.schema().to_arrow()))
     columns = pa.schema([*schema, pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
     failed: list[InputError] = []
-    reader = pa.RecordBatchReader.from_batches(columns, _batches(dataset, columns, name, dt, failed))
+    reader = pa.RecordBatchReader.from_batches(columns, _batches(rows, columns, name, dt, failed))
     try:
         write_deltalake(
             table, reader, mode="overwrite", schema_mode="merge", predicate=f"{DT} = '{dt}'",
@@ -205,10 +213,10 @@ def _overwrite(table: DeltaTable, dataset: ds.Dataset, name: str, dt: str, metad
 
 
 def _batches(
-    dataset: ds.Dataset, columns: pa.Schema, name: str, dt: str, failed: list[InputError]
+    rows: pa.RecordBatchReader, columns: pa.Schema, name: str, dt: str, failed: list[InputError]
 ) -> Iterator[pa.RecordBatch]:
     start = 0
-    for batch in dataset.to_batches(batch_size=_BATCH_ROWS):
+    for batch in rows:
         arrays = []
         for field in columns:
             if field.name == POSITION:

@@ -1,5 +1,4 @@
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pytest
 from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
@@ -132,15 +131,22 @@ def test_types_that_delta_lacks_are_kept_without_loss(warehouse):
     assert back.to_pylist() == table.set_column(3, "when", table["when"].cast(pa.timestamp("us"))).to_pylist()
 
 
-def test_a_dataset_of_files_is_streamed_in_the_order_of_its_files(warehouse, tmp_path):
-    import pyarrow.parquet as pq
-
-    files = []
-    for i in (2, 0, 1):
-        files.append(str(tmp_path / f"{i}.parquet"))
-        pq.write_table(rows(id=[f"{i}{n}" for n in range(3)]), files[-1])
-    put(warehouse, ds.dataset(files))
+def test_rows_can_be_streamed(warehouse):
+    batches = [pa.record_batch({"id": [f"{i}{n}" for n in range(3)]}) for i in (2, 0, 1)]
+    put(warehouse, lambda: pa.RecordBatchReader.from_batches(batches[0].schema, batches))
     assert tables.read(warehouse, "products")["id"].to_pylist() == [f"{i}{n}" for i in (2, 0, 1) for n in range(3)]
+
+
+def test_a_stream_that_breaks_leaves_the_partition_as_it_was(warehouse):
+    put(warehouse, rows(id=["a"]))
+
+    def broken():
+        yield pa.record_batch({"id": ["b"]})
+        raise OSError("the disk is gone")
+
+    with pytest.raises(Exception, match="the disk is gone"):
+        put(warehouse, lambda: pa.RecordBatchReader.from_batches(pa.schema([("id", pa.string())]), broken()))
+    assert tables.read(warehouse, "products")["id"].to_pylist() == ["a"]
 
 
 def test_a_commit_on_an_outdated_base_is_a_conflict_when_the_partition_changed(warehouse):

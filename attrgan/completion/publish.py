@@ -1,0 +1,213 @@
+"""Publishing: the last step of write–audit–publish, and the only one that readers of the warehouse see.
+
+Tables, each partition `dt` replaced as a whole: `products` (valid rows), `quarantine`, `completions`, and last
+`completed`, whose commit carries the versions of the others. A reader that takes `completions` at the version which the
+newest commit of `completed` names never sees half a publish.
+
+Choices:
+- The audit runs here once more: nothing is committed that was not compared with the seller's own values.
+- Two publishers of one date: each builds on the state of `completed` from before its first commit. Who commits
+  `completed` second meets a conflict and starts over, so all four tables end up from one publisher.
+- Numeric attributes are float64 in the tables, because a file with whole prices today may bring fractions tomorrow.
+  Quarantined rows are text, column by column: what was wrong with them may have been their type.
+- `run_id` of `completions` is the publishing run's, so that one id finds everything a run wrote.
+"""
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from secrets import SystemRandom
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from attrgan.completion.audit import Shard, audit, open_shards, provenance
+from attrgan.errors import InputError
+from attrgan.lake import manifest, storage, tables
+from attrgan.lake.catalog import parse_numbers
+from attrgan.lake.landing import check_date
+from attrgan.lake.manifest import Result
+from attrgan.schema import Schema
+
+__all__ = ["audit", "publish"]
+
+_ATTEMPTS = 20
+_BATCH_ROWS = 8192
+_OWN = {"source_file", "source_row", "reasons", "source_text"}
+_Change = Callable[[str, pa.Array], pa.Array]
+"""(name of a column, its cells) → the cells as they are stored."""
+
+
+def publish(
+    complete_dirs: list[str], validation_dir: str | None, warehouse: str, dt: str, run_id: str, stage: Path
+) -> Result:
+    """Publishes a completed date; doing it again changes nothing.
+
+    Args:
+        complete_dirs: outputs of `attrgan complete`, all shards.
+        validation_dir: output of `attrgan validate`; None: the folder that the shards' manifests name.
+        warehouse: URL of the warehouse.
+        dt: the date, YYYY-MM-DD.
+        run_id: stands in every commit and in `completions`.
+        stage: folder for `audit.json`.
+
+    Returns:
+        Counts of the audit, and `quarantined`; details `tables` (name → version, None: has no such rows), `unchanged`
+        (everything was there already). `refused` is the audit's sentence; nothing has been committed then.
+
+    Raises:
+        InputError: a folder is not the output of its verb, `dt` is no date, or a column does not fit its table.
+        ConflictError: other publishers were faster twenty times.
+    """
+    shards = open_shards(complete_dirs)
+    validation_dir = validation_dir or _validation_of(shards[0])
+    checked = audit(complete_dirs, validation_dir, stage)
+    if checked.refused:
+        return checked
+    load = _Load(shards, validation_dir, warehouse, check_date(dt), run_id)
+    versions, unchanged = _publish_whole(load)
+    checked.counts["quarantined"] = load.quarantined
+    checked.details |= {"dt": dt, "warehouse": warehouse, "tables": versions, "unchanged": unchanged,
+                        "content_hash": load.metadata["content_hash"]}  # fmt: skip
+    return checked
+
+
+@dataclass
+class _Load:
+    """What is to be published, and where."""
+
+    shards: list[Shard]
+    validation: str
+    warehouse: str
+    dt: str
+    run_id: str
+
+    def __post_init__(self) -> None:
+        schema = Schema.parse(self.shards[0].manifest["schema"])
+        self._numeric = {name for name, a in schema.attributes.items() if a.kind == "numeric"}
+        folders = [shard.place for shard in self.shards]
+        self.completed = _stream([storage.join(f, "completed.parquet") for f in folders], self._typed)
+        self.completions = _stream([storage.join(f, "completions.parquet") for f in folders], self._stamped)
+        self.products = _stream([storage.join(self.validation, "valid.parquet")], self._typed)
+        quarantine = storage.join(self.validation, "quarantine.parquet")
+        self.quarantine = _stream([quarantine], _as_text)
+        self.quarantined = sum(batch.num_rows for batch in self.quarantine())
+        self.metadata = {"run_id": self.run_id, **{k: str(v) for k, v in provenance(self.shards).items()}}
+        self.metadata["content_hash"] = _hash([*folders, self.validation])
+
+    def _typed(self, name: str, column: pa.Array) -> pa.Array:
+        if name not in self._numeric or pa.types.is_float64(column.type):
+            return column
+        return pa.array(parse_numbers(column), pa.float64(), from_pandas=True)
+
+    def _stamped(self, name: str, column: pa.Array) -> pa.Array:
+        return pa.repeat(pa.scalar(self.run_id), len(column)) if name == "run_id" else column
+
+
+def _publish_whole(load: _Load) -> tuple[dict[str, int | None], bool]:
+    """Commits all tables on one state of `completed`, starting over when another publisher was faster."""
+    random = SystemRandom()
+    schema = load.completed().schema
+    for n in range(_ATTEMPTS):
+        base = tables.begin(load.warehouse, "completed", schema)
+        if there := _already_there(base, load):
+            return there, True
+        try:
+            return _commit(base, load), False
+        except tables.ConflictError as error:
+            last = error
+        time.sleep(random.uniform(0, min(4.0, 0.1 * 2**n)))
+    raise last
+
+
+def _commit(base: DeltaTable, load: _Load) -> dict[str, int | None]:
+    replace = partial(tables.replace_partition, load.warehouse, dt=load.dt)
+    versions: dict[str, int | None] = {"products": replace("products", load.products, metadata=load.metadata)}
+    for name, rows in (("quarantine", load.quarantine), ("completions", load.completions)):
+        if any(batch.num_rows for batch in rows()):
+            versions[name] = replace(name, rows, metadata=load.metadata)
+        else:  # an earlier run of this date may have left some
+            tables.remove_partition(load.warehouse, name, load.dt, load.metadata)
+            versions[name] = None
+    carried = {f"{name}_version": version for name, version in versions.items()}
+    versions["completed"] = replace("completed", load.completed, metadata={**load.metadata, **carried}, base=base)
+    return versions
+
+
+def _already_there(base: DeltaTable, load: _Load) -> dict[str, int | None] | None:
+    """The versions of the tables when the newest commits on this date are this very publish."""
+    last = tables.last_commit(base, load.dt)
+    if not last or any(last.get(key) != load.metadata[key] for key in ("run_id", "content_hash")):
+        return None
+    versions: dict[str, int | None] = {"completed": last["version"]}
+    for name in ("products", "quarantine", "completions"):
+        versions[name] = last.get(f"{name}_version")
+        table = tables.open_table(load.warehouse, name)
+        newest = tables.last_commit(table, load.dt) if table else None
+        if versions[name] != (newest and newest["version"]):
+            return None
+    return versions
+
+
+def _stream(places: list[str], change: _Change) -> Callable[[], pa.RecordBatchReader]:
+    """Opens the rows of Parquet files, one after the other and batch by batch, each column changed on the way."""
+
+    def changed(batch: pa.RecordBatch) -> pa.RecordBatch:
+        columns = {name: change(name, batch.column(name)) for name in batch.schema.names}
+        return pa.record_batch(columns) if columns else batch
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for place in places:
+            fs, path = storage.filesystem(place)
+            with fs.open(path, "rb") as file:
+                yield from (changed(batch) for batch in pq.ParquetFile(file).iter_batches(_BATCH_ROWS))
+
+    def reader() -> pa.RecordBatchReader:
+        fs, path = storage.filesystem(places[0])
+        with fs.open(path, "rb") as file:
+            schema = pq.read_schema(file)
+        empty = pa.record_batch([pa.array([], field.type) for field in schema], schema=schema)
+        return pa.RecordBatchReader.from_batches(changed(empty).schema, batches())
+
+    return reader
+
+
+def _as_text(name: str, column: pa.Array) -> pa.Array:
+    """A received column as strings: lists and structs as JSON, bytes as base64; `validate`'s own as they are."""
+    if name in _OWN or pa.types.is_string(column.type):
+        return column
+    if pa.types.is_nested(column.type):
+        cells = [None if c is None else json.dumps(c, ensure_ascii=False, default=str) for c in column.to_pylist()]
+        return pa.array(cells, pa.string())
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        return pa.array([None if c is None else base64.b64encode(c).decode() for c in column.to_pylist()], pa.string())
+    return pc.cast(column, pa.string())
+
+
+def _hash(folders: list[str]) -> str:
+    """A hash of the files that are published."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in ("completed.parquet", "completions.parquet", "valid.parquet", "quarantine.parquet"):
+            place = storage.join(folder, path)
+            if storage.exists(place):
+                digest.update(f"{path} {manifest.content_hash(place)};".encode())
+    return digest.hexdigest()[:16]
+
+
+def _validation_of(shard: Shard) -> str:
+    """The folder of `attrgan validate` that a shard was cut from, as its manifest says."""
+    for source in shard.manifest["inputs"].values():
+        folder, _, name = str(source["place"]).rpartition("/")
+        if name == "valid.parquet" and manifest.read(folder):
+            return folder
+    raise InputError(
+        f"{shard.place} was not completed from a valid.parquet of `attrgan validate`: name its folder with --validation"
+    )

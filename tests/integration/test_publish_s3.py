@@ -1,0 +1,69 @@
+"""The warehouse in an object store: moto's S3 server on loopback."""
+
+import boto3
+import completed_catalog as made
+import pyarrow as pa
+import pytest
+from moto.server import ThreadedMotoServer
+
+from attrgan.completion.publish import publish
+from attrgan.errors import InputError
+from attrgan.lake import tables
+
+DT = "2026-01-01"
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def warehouse(endpoint, monkeypatch, request):
+    for key, value in {
+        "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(key, value)
+    monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
+    bucket = f"bucket-{abs(hash(request.node.name))}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/lake/warehouse"
+
+
+def test_a_partition_is_replaced_in_an_object_store(warehouse):
+    for dt, ids in (("2026-01-01", ["a"]), ("2026-01-02", ["b"]), ("2026-01-01", ["c", "d"])):
+        tables.replace_partition(warehouse, "products", pa.table({"id": ids}), dt, {"run_id": "r"})
+    assert tables.read(warehouse, "products")["id"].to_pylist() == ["c", "d", "b"]
+    assert tables.current(warehouse, "products", "id").num_rows == 3
+
+
+def test_a_conflict_is_noticed_in_an_object_store(warehouse):
+    rows = pa.table({"id": ["a"]})
+    first, second = (tables.begin(warehouse, "products", rows.schema) for _ in range(2))
+    tables.replace_partition(warehouse, "products", rows, DT, {}, base=first)
+    with pytest.raises(tables.ConflictError):
+        tables.replace_partition(warehouse, "products", rows, DT, {}, base=second)
+
+
+def test_a_night_is_published_to_an_object_store(warehouse, tmp_path):
+    valid = made.catalog()
+    shard = made.completed(tmp_path / "complete", valid)
+    validation = made.validated(tmp_path / "validate", valid, made.quarantined(1))
+    first = publish([shard], validation, warehouse, DT, "r", tmp_path)
+    again = publish([shard], validation, warehouse, DT, "r", tmp_path)
+    assert again.details["unchanged"]
+    assert again.details["tables"] == first.details["tables"]
+    assert tables.read(warehouse, "completed")["brand"].to_pylist()[1] == "Acme"
+    assert tables.read(warehouse, "quarantine").num_rows == 1
+
+
+def test_a_table_that_is_not_there_is_no_error_of_the_store(warehouse):
+    assert tables.version(warehouse, "completed") is None
+    assert tables.past_null_rates(warehouse, DT) is None
+    with pytest.raises(InputError, match="no table completed"):
+        tables.read(warehouse, "completed")
