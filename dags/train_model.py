@@ -19,6 +19,7 @@ from attrgan.config import settings
 DOC = __doc__ + "\nFrom a candidate to the champion, and back: `docs/runbooks/promotion.md`.\n"
 
 MODEL = "{{ place('train') }}"
+TRAIN = ["train", VALID, "--schema", SCHEMA, "--features", FEATURES]
 
 with DAG(
     "train_model",
@@ -40,19 +41,9 @@ with DAG(
     )
     features = attrgan_task("features", ["features", VALID, "--schema", SCHEMA, "-o", FEATURES], heavy=True)
     train = attrgan_task(
-        "train",  # --resume: a retry goes on from the last checkpoint; in a new run there is none
-        [
-            "train",
-            VALID,
-            "--schema",
-            SCHEMA,
-            "--features",
-            FEATURES,
-            "--resume",
-            *settings().train_arguments,
-            "-o",
-            MODEL,
-        ],
+        "train",
+        # --resume: a retry goes on from the last checkpoint; a new run has none.
+        [*TRAIN, *settings().train_arguments, "--resume", "-o", MODEL],
         gpu=True,
     )
     evaluate = attrgan_task(

@@ -84,13 +84,9 @@ def comparison(context: Any) -> str:
 
 def _cell(value: Any) -> str:
     """A figure or a name in a Markdown table; a name is data, so nothing in it may be markup."""
-    return (
-        f"{value:.3f}"
-        if isinstance(value, float)
-        else ""
-        if value is None
-        else escape(str(value)).replace("|", "&#124;")
-    )
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "" if value is None else escape(str(value)).replace("|", "&#124;")
 
 
 MACROS = {

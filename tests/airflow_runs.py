@@ -1,4 +1,4 @@
-"""Airflow for tests: one home with one migrated database per test session; DAGs run for real, in a process of their own."""
+"""Airflow for tests: one home and one database per test session; DAGs run for real, in a process of their own."""
 
 import atexit
 import json

@@ -14,7 +14,7 @@ calls = Path(os.environ["FAKE_CALLS"])
 with calls.open("a") as file:
     file.write(json.dumps(arguments) + "\n")
 if verb == "shards":
-    print(json.dumps(["0/2", "1/2"]))
+    sys.stdout.write(json.dumps(["0/2", "1/2"]))
 if verb == "compare":
     out = Path(arguments[arguments.index("-o") + 1])
     out.mkdir(parents=True, exist_ok=True)
@@ -25,5 +25,5 @@ if isinstance(codes, list):
     nth = sum(json.loads(line)[0] == verb for line in calls.read_text().splitlines()) - 1
     codes = codes[min(nth, len(codes) - 1)]
 if codes:
-    print(f"the {verb} said no for a reason", file=sys.stderr)
+    sys.stderr.write(f"the {verb} said no for a reason\n")
 sys.exit(codes)

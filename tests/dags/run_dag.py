@@ -30,7 +30,8 @@ def run(dag_id, logical_date=None, conf=None, env=None):
     # A DAG object of its own for each run: running one leaves the parameters of that run in it.
     dag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder").dags[dag_id]
     date = datetime.fromisoformat(logical_date) if logical_date else None
-    print(f"=== {dag_id} {logical_date} {conf}", flush=True)
+    sys.stdout.write(f"\n=== {dag_id} {logical_date} {conf}\n")
+    sys.stdout.flush()
     done = dag.test(logical_date=date, run_conf=conf or {})
     names = {t: t.task_id + (f"[{t.map_index}]" if t.map_index >= 0 else "") for t in done.get_task_instances()}
     tasks = {name: {"state": t.state and str(t.state), "tries": t.try_number} for t, name in names.items()}

@@ -1,0 +1,209 @@
+"""The same tasks as pods: what Kubernetes is asked for."""
+
+import json
+from types import SimpleNamespace
+
+import pendulum
+import pytest
+
+from attrgan.config import Settings, settings
+
+DAGS = ["nightly_completion", "promote_model", "train_model"]
+SHARDS = ["/lake/runs/complete/0-of-2", "/lake/runs/complete/1-of-2"]
+CLUSTER = {
+    "image": "registry/attrgan@sha256:abc",
+    "namespace": "catalog",
+    "service_account": "attrgan-writer",
+    "cpu": "4",
+    "memory": "16Gi",
+    "gpu": 2,
+    "node_selector": {"pool": "gpu"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "env": {"AWS_REGION": "eu-west-1", "ATTRGAN__SEED": "5"},
+    "env_from_secrets": ["lake-credentials", "mlflow-credentials"],
+    "gpu_pool": "gpu",
+    "pool": "pods",
+    "startup_timeout_seconds": 900,
+}
+
+
+@pytest.fixture
+def pods(parse):
+    """All DAGs with the Kubernetes runner."""
+    return parse(
+        RUNNER="kubernetes",
+        KUBERNETES=json.dumps(CLUSTER),
+        WAREHOUSE="s3://lake/warehouse",
+        QUALITY='{"min_valid_rows": 7}',
+    )
+
+
+def context(dag):
+    run = SimpleNamespace(dag_id=dag.dag_id, run_id="manual__1", data_interval_start=pendulum.datetime(2017, 3, 1))
+    ti = SimpleNamespace(
+        dag_id=dag.dag_id, task_id="t", run_id="manual__1", map_index=-1, try_number=1, xcom_pull=lambda **_: SHARDS
+    )
+    return {"params": {"dt": None, "model": None}, "dag_run": run, "run_id": "manual__1", "ti": ti, "dag": dag}
+
+
+def rendered(dag, task_id):
+    """A task as it is when it runs; of a mapped one, the first instance."""
+    task = dag.get_task(task_id)
+    if task.is_mapped:
+        task = task.unmap({"out": SHARDS[0]})
+    about = context(dag) | {"task": task}
+    task.render_template_fields(about, dag.get_template_env())
+    return task, about
+
+
+def pod_of(dag, task_id):
+    task, about = rendered(dag, task_id)
+    return task, task.build_pod_request_obj(about, dry_run=True)
+
+
+def verbs(dag):
+    return [t.task_id for t in dag.tasks if t.task_id not in ("shards", "approval")]
+
+
+def test_pods_get_the_very_arguments_that_local_processes_get(parse, pods):
+    from attrgan_tasks import flat
+
+    expected = {}
+    for dag_id, dag in parse(RUNNER="local").items():
+        expected |= {(dag_id, t): flat(rendered(dag, t)[0].arguments) for t in verbs(dag)}
+    assert len(expected) == 16
+    for (dag_id, task_id), arguments in expected.items():
+        container = pod_of(pods[dag_id], task_id)[1].spec.containers[0]
+        assert (container.command, container.args) == (["attrgan"], arguments)
+
+
+def test_only_training_asks_for_gpus_and_goes_to_their_nodes(pods):
+    for dag in pods.values():
+        for task_id in verbs(dag):
+            task, pod = pod_of(dag, task_id)
+            limits = pod.spec.containers[0].resources.limits
+            if task_id == "train":
+                assert limits == {"memory": "16Gi", "nvidia.com/gpu": "2"}
+                assert pod.spec.node_selector == {"pool": "gpu"}
+                assert [t.key for t in pod.spec.tolerations] == ["nvidia.com/gpu"]
+                assert (task.deferrable, task.pool) == (True, "gpu")
+            else:
+                assert "nvidia.com/gpu" not in limits
+                assert not pod.spec.node_selector
+                assert not pod.spec.tolerations
+                assert (task.deferrable, task.pool) == (False, "pods")
+
+
+def test_heavy_verbs_get_the_size_in_the_settings_and_no_cpu_limit(pods):
+    nightly = pods["nightly_completion"]
+    sizes = {t: pod_of(nightly, t)[1].spec.containers[0].resources for t in ("complete", "audit")}
+    assert sizes["complete"].requests == {"cpu": "4", "memory": "16Gi"}
+    assert sizes["complete"].limits == {"memory": "16Gi"}
+    assert sizes["audit"].requests == {"cpu": "500m", "memory": "2Gi"}
+
+
+def test_a_pod_runs_the_image_as_the_account_in_the_namespace_of_the_settings(pods):
+    task, pod = pod_of(pods["nightly_completion"], "validate")
+    assert pod.spec.containers[0].image == "registry/attrgan@sha256:abc"
+    assert (pod.metadata.namespace, pod.spec.service_account_name) == ("catalog", "attrgan-writer")
+    assert pod.spec.automount_service_account_token is False
+    assert task.startup_timeout_seconds == 900
+
+
+def test_no_two_pods_share_a_name(pods):
+    names = {pod_of(pods["nightly_completion"], "validate")[1].metadata.name for _ in range(5)}
+    assert len(names) == 5
+    assert all(name.startswith("attrgan-validate-") for name in names)
+
+
+def test_a_pod_works_under_the_settings_of_the_machine_that_parsed_the_dag(pods, monkeypatch, schema):
+    here = settings()
+    pod = pod_of(pods["nightly_completion"], "complete")[1]
+    given = {e.name: e.value for e in pod.spec.containers[0].env}
+    for name in [n for n in __import__("os").environ if n.startswith("ATTRGAN")]:
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    there = Settings()
+    assert there.model_dump(exclude={"kubernetes", "runner", "seed"}) == here.model_dump(
+        exclude={"kubernetes", "runner", "seed"}
+    )
+    assert (there.runner, there.seed) == ("local", 5)
+    assert given["AWS_REGION"] == "eu-west-1"
+
+
+def test_secrets_come_by_reference_only(pods):
+    for task_id in verbs(pods["train_model"]):
+        container = pod_of(pods["train_model"], task_id)[1].spec.containers[0]
+        assert [source.secret_ref.name for source in container.env_from] == ["lake-credentials", "mlflow-credentials"]
+        assert all(e.value_from is None for e in container.env)
+        assert set(e.name for e in container.env) == {
+            *("ATTRGAN__CATALOG_SCHEMA", "ATTRGAN__WAREHOUSE", "ATTRGAN__QUALITY", "ATTRGAN__SEED", "AWS_REGION")
+        }
+
+
+def test_nothing_goes_through_xcom_and_failed_pods_stay(pods):
+    for dag in pods.values():
+        for task_id in verbs(dag):
+            task, pod = pod_of(dag, task_id)
+            assert task.do_xcom_push is False
+            assert len(pod.spec.containers) == 1
+            assert task.on_finish_action == "delete_succeeded_pod"
+            assert task.durable is True
+            assert task.log_pod_spec_on_failure is False
+
+
+def test_a_pod_says_what_it_is_for(pods):
+    pod = pod_of(pods["nightly_completion"], "validate")[1]
+    assert pod.metadata.annotations["attrgan/dt"] == "2017-03-01"
+    assert pod.metadata.annotations["attrgan/run-id"] == "manual__1"
+    assert pod.metadata.annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert pod.metadata.labels["app.kubernetes.io/component"] == "validate"
+
+
+def test_only_a_date_without_landing_files_skips(pods):
+    skipping = {
+        t: pod_of(pods["nightly_completion"], t)[0].skip_on_exit_code for t in verbs(pods["nightly_completion"])
+    }
+    assert {t: codes for t, codes in skipping.items() if codes} == {"landing": [3]}
+
+
+class Cluster:
+    """Stands in for the cluster's answers about one pod that has ended."""
+
+    def __init__(self, pod):
+        self.pod = pod
+
+    def read_pod(self, pod):
+        return self.pod
+
+    def __getattr__(self, name):
+        return lambda *_, **__: SimpleNamespace(items=[])
+
+
+@pytest.mark.parametrize(
+    ("task_id", "code", "expected"),
+    [
+        ("audit", 3, "AirflowFailException"),
+        ("audit", 2, "AirflowFailException"),
+        ("audit", 1, "AirflowException"),
+        ("audit", 137, "AirflowException"),
+        ("landing", 3, "AirflowSkipException"),
+        ("landing", 2, "AirflowFailException"),
+    ],
+)
+def test_the_exit_code_of_a_pod_means_what_that_of_a_process_means(pods, task_id, code, expected):
+    from airflow.sdk.exceptions import AirflowException
+    from kubernetes.client import models as k8s
+
+    task, pod = pod_of(pods["nightly_completion"], task_id)
+    ended = k8s.V1ContainerStateTerminated(exit_code=code, message="the verb said why")
+    status = k8s.V1ContainerStatus(
+        name="base", image="i", image_id="i", ready=False, restart_count=0, state=k8s.V1ContainerState(terminated=ended)
+    )
+    pod.status = k8s.V1PodStatus(phase="Failed", container_statuses=[status])
+    task.pod_manager = task.client = Cluster(pod)
+    with pytest.raises(AirflowException) as raised:
+        task.cleanup(pod=pod, remote_pod=pod)
+    assert type(raised.value).__name__ == expected
+    assert expected == "AirflowSkipException" or "the verb said why" in str(raised.value)
