@@ -226,7 +226,7 @@ def register(
     from attrgan import registry
 
     run_id = run_id or str(uuid.uuid4())
-    folder = registry.model_folder(Path(model))
+    folder = registry.model_folder(registry.resolve(model))
     trained = manifest.read(folder) or {}
     data = {"catalog": trained.get("inputs", {}).get("catalog", {}).get("place", "unknown")}
     data["hash"] = trained.get("inputs", {}).get("catalog", {}).get("hash", "unknown")
@@ -245,7 +245,7 @@ def promote(*, version: int | None = None, comparison: str | None = None, entity
     """Moves the alias `champion` to a version (default: the candidate)."""
     from attrgan import registry
 
-    return registry.promote(_entity(entity), version, Path(comparison) if comparison else None)
+    return registry.promote(_entity(entity), version, comparison)
 
 
 def rollback(*, entity: str | None = None) -> dict[str, Any]:

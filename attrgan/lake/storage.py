@@ -86,6 +86,7 @@ def staged(out: str | Path) -> Iterator[Path]:
             destination = join(path, file.relative_to(stage).as_posix())
             fs.makedirs(fs._parent(destination), exist_ok=True)
             if target:
+                file.chmod(0o644)  # some libraries write for the owner alone; the next task may run as another user
                 os.replace(file, destination)
             else:
                 fs.put_file(str(file), destination)

@@ -339,6 +339,7 @@ def train(
         device: `cpu` or `cuda`; on the CPU a seed decides every bit of the result.
     """
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    torch.sparse.check_sparse_tensor_invariants.disable()  # said aloud, or every run warns that it was not said
     with torch.device(device):
         return _train(schema, frame, features, options, stage, say, checkpoints, resume)
 
