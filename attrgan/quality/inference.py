@@ -7,7 +7,6 @@ id, personal data, media, lists, dates and codes, numbers, text, closed and open
 the other is not is a fair clue. People read the file before they use it; every comment is written for them.
 """
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -335,9 +334,11 @@ def _line(name: str, value: Any, comment: str | None) -> str:
 
 
 def _flow(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False)
-    text = text.removesuffix("\n").removesuffix("\n...").strip()
-    return json.dumps(value) if "\n" in text else text  # JSON is YAML, and has no line breaks
+    """YAML on one line; a text with a line break in it (a column name) is escaped."""
+    style: dict[str, Any] = {"default_flow_style": True, "width": 10**9, "sort_keys": False}
+    text: str = yaml.safe_dump(value, allow_unicode=True, **style).removesuffix("\n").removesuffix("\n...")
+    escaped: str = yaml.safe_dump(value, default_style='"', **style).removesuffix("\n")
+    return text if len(text.splitlines()) == 1 else escaped
 
 
 def _comment(comment: str | None) -> str:
@@ -345,4 +346,4 @@ def _comment(comment: str | None) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

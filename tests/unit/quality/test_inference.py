@@ -174,6 +174,15 @@ def test_a_column_that_is_known_where_the_other_is_missing_is_a_clue_and_not_der
     assert schema.attributes["make"].derived_with == schema.attributes["maker_code"].derived_with == []
 
 
+def test_columns_that_are_always_there_but_say_little_of_each_other_are_not_derived():
+    columns = {
+        "make": [NOUNS[i % 5] for i in range(ROWS)],
+        "season": [["summer", "winter"][i % 2] for i in range(ROWS)],
+    }
+    schema = guess(base(**columns))
+    assert schema.attributes["make"].derived_with == schema.attributes["season"].derived_with == []
+
+
 def test_the_same_amount_in_two_currencies_is_derived():
     usd = [None if i % 4 == 0 else 5.0 + i for i in range(ROWS)]
     eur = [None if u is None else round(0.9 * u, 2) for u in usd]
