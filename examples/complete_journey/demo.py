@@ -63,19 +63,16 @@ class Journey:
 
     def follow(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Waits for a run to end, saying which tasks have; answers what it asks of people. Fails when it failed."""
-        said: set[tuple[str, int]] = set()
-        asked: dict[tuple[str, int], float] = {}
+        said: set[tuple[Any, ...]] = set()
+        asked: dict[str, float] = {}
         self.say(f"{dag_id} {run_id}")
 
         def ended() -> dict[str, Any] | None:
             run = self.airflow.run(dag_id, run_id)
             for task in self.airflow.tasks(dag_id, run_id):
-                key = (task["task_id"], task["map_index"])
-                if task["state"] in (*FINAL, "skipped", "upstream_failed") and key not in said:
-                    said.add(key)
-                    self.say(f"  {_name(task)} {task['state']} in {task['duration'] or 0:.0f} s")
+                self._report(task, said)
                 if task["state"] == "awaiting_input":
-                    since = asked.setdefault(key, time.monotonic())
+                    since = asked.setdefault(task["task_id"], time.monotonic())
                     if time.monotonic() - since > THINK_SECONDS and self.airflow.approve(dag_id, run_id):
                         self.say(f"  {_name(task)} asked, approved through the API")
             return run if run["state"] in FINAL else None
@@ -83,6 +80,16 @@ class Journey:
         run = dict(self.airflow.wait(f"{dag_id} {run_id}", ended, seconds=RUN_SECONDS, every=2.0))
         self.record(run)
         return run
+
+    def _report(self, task: dict[str, Any], said: set[tuple[Any, ...]]) -> None:
+        """Says once that a task has ended; of one that will be tried again also how its log ends."""
+        key = (task["task_id"], task["map_index"], task["state"], task["try_number"])
+        if key in said or task["state"] not in (*FINAL, "skipped", "upstream_failed", "up_for_retry"):
+            return
+        said.add(key)
+        self.say(f"  {_name(task)} {task['state']} in {task['duration'] or 0:.0f} s")
+        if task["state"] == "up_for_retry":
+            self.say(self.airflow.task_log(task, lines=12))
 
     def record(self, run: dict[str, Any]) -> None:
         """Keeps a run that has ended; fails, with the log of the task that did, when it failed."""

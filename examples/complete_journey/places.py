@@ -73,6 +73,7 @@ class Places:
             "ATTRGAN__TRACKING_URI": self.tracking_uri,
             "ATTRGAN__ARTIFACT_ROOT": str(self.mlflow / "artifacts"),
             "ATTRGAN__TRAIN_ARGUMENTS": json.dumps(train_arguments),
+            "ATTRGAN_DEBUG": "1",  # a fault is logged with its traceback
             "XDG_CACHE_HOME": str(self.base / "cache"),  # models fetched from the registry
         }
         return settings | ({"ATTRGAN__UI_URL": ui_url} if ui_url else {})

@@ -10,23 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
+from attrgan.lake import tables
 from examples.complete_journey.places import SCHEMA, DemoError, Places
 
 TABLES = ("completions", "completed")
-OF_THE_RUN = ["run_id", "completed_at"]
-"""Columns that tell one run from another; all else has to be the same when it is decided again."""
 
 
-def published(places: Places, dates: list[str]) -> dict[str, pd.DataFrame]:
-    """The published rows of these dates: table → frame."""
-    return {name: _read(places, name, dates) for name in TABLES}
+def published(places: Places, dates: list[str]) -> dict[str, pa.Table]:
+    """The published rows of these dates, in their order: table → rows. Fails when a date is not there."""
+    return {name: pa.concat_tables(_read(places, name, dt) for dt in sorted(dates)) for name in TABLES}
 
 
-def identical(first: dict[str, pd.DataFrame], second: dict[str, pd.DataFrame], say: Callable[[str], None]) -> bool:
+def identical(first: dict[str, pa.Table], second: dict[str, pa.Table], say: Callable[[str], None]) -> bool:
     """Whether the second pass published what the first did, row by row; fails when it published nothing anew."""
     same = True
     for name in TABLES:
@@ -34,7 +34,7 @@ def identical(first: dict[str, pd.DataFrame], second: dict[str, pd.DataFrame], s
         equal = before.equals(after)
         say(f"{name}: {len(before):,} rows, then {len(after):,}: {'identical' if equal else 'DIFFERENT'}")
         same &= equal
-    if not first["completions"]["completed_at"].max() < second["completions"]["completed_at"].min():
+    if not pc.max(first["completions"]["completed_at"]).as_py() < pc.min(second["completions"]["completed_at"]).as_py():
         raise DemoError("the second pass of the backfill did not decide again: its rows are those of the first")
     return same
 
@@ -101,35 +101,33 @@ def show(summary: dict[str, Any], places: Places, console: Console) -> None:
         console.print(f"{name:15} {text}", markup=False, highlight=False)
 
 
-def _read(places: Places, name: str, dates: list[str]) -> pd.DataFrame:
-    from deltalake import DeltaTable
-
-    place = places.warehouse / name
-    if not DeltaTable.is_deltatable(str(place)):
-        raise DemoError(f"there is no table at {place}: nothing was published")
-    frame = DeltaTable(str(place)).to_pandas(filters=[("dt", "in", dates)])
-    if missing := sorted(set(dates) - set(frame["dt"].astype(str))):
-        raise DemoError(f"the table {place} has no rows of {', '.join(missing)}")
-    return frame
+def _comparable(rows: pa.Table) -> pa.Table:
+    """Without the columns that tell one run from another, and with null for NaN, which equals nothing."""
+    rows = rows.drop_columns([name for name in ("run_id", "completed_at") if name in rows.column_names])
+    for at, field in enumerate(rows.schema):
+        if pa.types.is_floating(field.type):
+            rows = rows.set_column(at, field, pc.if_else(pc.is_nan(rows[at]), None, rows[at]))
+    return rows
 
 
-def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Without the columns of the run, lists as text, in the order of its keys."""
-    frame = frame.drop(columns=OF_THE_RUN, errors="ignore")
-    lists = frame.select_dtypes("object").map(
-        lambda cell: json.dumps(cell.tolist()) if hasattr(cell, "tolist") else cell
-    )
-    keys = [key for key in ("dt", "product_id", "attribute") if key in frame]
-    return frame.assign(**{name: lists[name] for name in lists}).sort_values(keys).reset_index(drop=True)
+def _read(places: Places, table: str, dt: str) -> pa.Table:
+    rows = tables.read(str(places.warehouse), table, dt)
+    if not rows.num_rows:
+        raise DemoError(f"the table {table} in {places.warehouse} has no rows of {dt}")
+    return rows
 
 
 def _cells(places: Places, dates: list[str]) -> dict[str, Counter[str]]:
     """Attribute → status → cells, counting of each product its newest published version."""
-    rows = _read(places, "completed", dates)[["product_id", "dt"]]
-    newest = rows.groupby("product_id", as_index=False)["dt"].max()
-    cells = _read(places, "completions", dates)[["product_id", "dt", "attribute", "status"]]
-    counted = cells.merge(newest, on=["product_id", "dt"]).groupby("attribute")["status"]
-    return {name: Counter(status) for name, status in counted}
+    counts: dict[str, Counter[str]] = {}
+    seen: set[int] = set()
+    for dt in sorted(dates, reverse=True):
+        cells = _read(places, "completions", dt).select(["product_id", "attribute", "status"]).to_pylist()
+        for cell in cells:
+            if cell["product_id"] not in seen:
+                counts.setdefault(cell["attribute"], Counter())[cell["status"]] += 1
+        seen |= set(_read(places, "completed", dt)["product_id"].to_pylist())
+    return counts
 
 
 def _champion(places: Places) -> dict[str, str]:
