@@ -87,9 +87,7 @@ def test_publishers_at_once_leave_the_result_of_one_of_them(tmp_path, outputs, b
 
 
 @pytest.mark.parametrize("killed_before", ["quarantine", "completions", "completed"])
-def test_a_publisher_that_is_killed_and_run_again_leaves_what_an_undisturbed_one_does(
-    tmp_path, outputs, killed_before
-):
+def test_a_publisher_that_is_killed_and_run_again_leaves_what_an_undisturbed_one_does(tmp_path, outputs, killed_before):
     before, after = outputs("a"), outputs("bb")
     disturbed, undisturbed = str(tmp_path / "disturbed"), str(tmp_path / "undisturbed")
     for place in (disturbed, undisturbed):

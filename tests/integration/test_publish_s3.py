@@ -1,10 +1,17 @@
-"""The warehouse in an object store: moto's S3 server on loopback."""
+"""The warehouse in an object store: moto's S3 server on loopback.
+
+The server is a process of its own: `DeltaTable.history` waits for it with Python's lock held.
+"""
+
+import socket
+import subprocess
+import sys
+import time
 
 import boto3
 import completed_catalog as made
 import pyarrow as pa
 import pytest
-from moto.server import ThreadedMotoServer
 
 from attrgan.completion.publish import publish
 from attrgan.errors import InputError
@@ -15,11 +22,20 @@ DT = "2026-01-01"
 
 @pytest.fixture(scope="module")
 def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert server.poll() is None
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(30)
 
 
 @pytest.fixture
@@ -30,7 +46,7 @@ def warehouse(endpoint, monkeypatch, request):
     }.items():  # fmt: skip
         monkeypatch.setenv(key, value)
     monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
-    bucket = f"bucket-{abs(hash(request.node.name))}"
+    bucket = request.node.name.replace("_", "-")[:60].strip("-")
     boto3.client("s3").create_bucket(Bucket=bucket)
     return f"s3://{bucket}/lake/warehouse"
 
