@@ -42,15 +42,35 @@ def ids(table: pa.Table, schema: Schema) -> pd.DataFrame:
     return pd.DataFrame({schema.id: pd.Series(column.to_pylist(), dtype=object)})
 
 
-def step_misfits(table: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
-    """Numeric sequence columns that have lists with a step that is not a number → mask (rows,) of these."""
-    found = {}
-    for group in schema.sequences.values():
-        for name, kind in group.columns.items():
-            column = table[name].combine_chunks()
-            if kind == "numeric" and _is_list(column.type) and (bad := _non_numeric_lists(column)).any():
-                found[name] = bad
-    return found
+def typed_lists(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """The typed table with every list column as lists, and the cells in which a numeric step is not a number.
+
+    A single odd step makes a column of lists in a text file a column of text; without it the others are lists again.
+
+    Returns:
+        The table, and column → mask (rows,) of the cells of a wrong type (only columns that have any).
+    """
+    numeric = {n for group in schema.sequences.values() for n, kind in group.columns.items() if kind == "numeric"}
+    names = {n for n, role in schema.columns.items() if role == "sequence"}
+    names |= {n for n, attribute in schema.attributes.items() if attribute.multi}
+    wrong: dict[str, np.ndarray] = {}
+    for name in sorted(names):
+        column = table[name].combine_chunks()
+        cells = None if _is_list(column.type) else [None if c is None else json.loads(c) for c in column.to_pylist()]
+        if name in numeric:
+            bad = _non_numeric_lists(column) if cells is None else np.array([_odd_step(c) for c in cells], dtype=bool)
+            if bad.any():
+                wrong[name] = bad
+            cells = cells and [None if b else c for c, b in zip(cells, bad, strict=True)]
+        if cells is not None:
+            plain, kind = (float, pa.float64()) if name in numeric else (str, pa.string())
+            lists = [None if c is None else [None if m is None else plain(m) for m in c] for c in cells]
+            table = table.set_column(table.column_names.index(name), name, pa.array(lists, pa.list_(kind)))
+    return table, wrong
+
+
+def _odd_step(steps: list[Any] | None) -> bool:
+    return any(not isinstance(s, (int, float)) or isinstance(s, bool) for s in steps or [] if s is not None)
 
 
 def batches(

@@ -55,7 +55,8 @@ def validate(
         CatalogError: the catalog does not fit its schema at all (see `coerce`).
     """
     typed, wrong = coerce(catalog.table, schema)
-    wrong |= frames.step_misfits(typed, schema)
+    typed, odd_steps = frames.typed_lists(typed, schema)
+    wrong |= {name: bad | wrong.get(name, False) for name, bad in odd_steps.items()}
     removes, unclear = frames.deleted(typed)
     judge = Judge()
     reasons = _row_reasons(judge, catalog, typed, schema, wrong, ~removes)

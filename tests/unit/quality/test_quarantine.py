@@ -116,6 +116,21 @@ def test_steps_that_are_not_numbers_are_of_a_wrong_type(run):
     assert reasons(run(columns)) == {2: ["wrong_type:prices"]}
 
 
+def test_one_odd_step_in_a_text_file_leaves_the_other_lists_lists(run):
+    columns = {name: [None] * 5 for name in sound()} | {
+        "id": ["1", "2", "3", "4", "5"],
+        "weeks": ["[1]", "[2]", "[3]", "[4, 5]", None],
+        "prices": ["[1.5]", '["x"]', "[2, 3]", "[null, 4]", "none"],
+        "tags": ['["new"]', '["sale", 1]', "[]", None, None],
+    }
+    table = pa.table({n: pa.array(c, pa.string()) for n, c in columns.items()}).replace_schema_metadata(_UNTYPED)
+    outcome = run(Catalog(table, pa.array(["c.csv"] * 5), pa.array([1, 2, 3, 4, 5])))
+    assert reasons(outcome) == {
+        2: ["wrong_type:prices", "not_allowed:tags"], 3: ["unaligned:history"], 5: ["wrong_type:prices"],
+    }  # fmt: skip
+    assert [(row["prices"], row["tags"]) for row in outcome.valid] == [([1.5], ["new"]), ([None, 4.0], None)]
+
+
 def test_a_column_none_of_whose_cells_fits_is_bad_input(run):
     with pytest.raises(CatalogError, match="none of the 4 cells of column 'price' is a number"):
         run(sound() | {"price": ["a", "b", "c", "d"]})
