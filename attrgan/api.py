@@ -169,8 +169,8 @@ def evaluate(
         from attrgan.evaluation import metrics
 
         frame, left_out = _unused(catalog, loaded, [folder])
-        masks = _masks(frame, loaded.schema, missing, rate)
-        cells = metrics.answer_hidden(loaded, frame, _features(frame, loaded.schema, features), masks)
+        hidden = masks(frame, loaded.schema, missing, rate)
+        cells = metrics.answer_hidden(loaded, frame, _features(frame, loaded.schema, features), hidden)
         measured = metrics.summarise(cells, loaded) | {"missing": missing, "rate": rate}
         measured["rows"] = {"evaluated": len(frame), "left_out": left_out}
         (stage / "metrics.json").write_text(metrics.dump(measured), encoding="utf-8")
@@ -201,8 +201,8 @@ def compare(
             _require_schema(catalog, other[1])
         measured = []
         for one in [ours] + ([other[1]] if other else []):
-            masks = _masks(frame, ours.schema, "mcar", None)
-            cells = metrics.answer_hidden(one, frame, _features(frame, one.schema, None), masks)
+            hidden = masks(frame, ours.schema, "mcar", None)
+            cells = metrics.answer_hidden(one, frame, _features(frame, one.schema, None), hidden)
             summary = metrics.summarise(cells, one)
             for name, answered in cells.items():
                 summary["attributes"][name]["right"] = answered["right"].tolist()
@@ -445,7 +445,7 @@ def _require_schema(catalog: str, model: "CompletionModel") -> None:
     _read(catalog, model.schema)
 
 
-def _masks(frame: "pd.DataFrame", schema: Schema, missing: str, rate: float | None) -> list[Any]:
+def masks(frame: "pd.DataFrame", schema: Schema, missing: str, rate: float | None) -> list[Any]:
     """The cells to hide: the same for every model, since only frame and seed decide."""
     import numpy as np
 
