@@ -111,16 +111,18 @@ def to_yaml(schema: Schema, comments: dict[str, str]) -> str:
 
 
 def _identifier(columns: dict[str, Profile]) -> tuple[str, str]:
+    """The id and why. A column named like one may have defects, which `validate` sets aside; another may not."""
     best: tuple[float, str] | None = None
     for place, profile in enumerate(columns.values()):
         named = bool(_ID.search(profile.name))
-        complete = profile.known >= 0.98 * profile.rows
-        if profile.shape not in ("text", "number") or not profile.known or not complete:
+        if profile.shape not in ("text", "number") or not profile.known:
             continue
-        if profile.distinctness < (0.9 if named else 1.0) or (not named and not _could_be_id(profile, place)):
+        if profile.known < (0.8 if named else 1.0) * profile.rows or profile.distinctness < (0.5 if named else 1.0):
+            continue
+        if not named and not _could_be_id(profile, place):
             continue
         exact = profile.name.lower() in ("id", "sku", "asin", "uuid")
-        score = 4 * named + 2 * exact + 2 * (place == 0) + (profile.distinctness == 1)
+        score = 4 * named + 2 * exact + 2 * (place == 0) + 8 * profile.distinctness * profile.known / profile.rows
         if best is None or score > best[0]:
             best = (score, profile.name)
     if best is None:
@@ -129,7 +131,8 @@ def _identifier(columns: dict[str, Profile]) -> tuple[str, str]:
             "row, such as product_id; add one, for example the row number"
         )
     found = columns[best[1]]
-    return found.name, f"id: {found.distinct} different values in {found.rows} rows"
+    why = f"id: {found.distinct} different values in {found.rows} rows"
+    return found.name, why if found.distinct == found.rows else f"{why}; `attrgan validate` sets the other rows aside"
 
 
 def _could_be_id(profile: Profile, place: int) -> bool:
@@ -317,7 +320,7 @@ def _category(columns: dict[str, Profile], draft: _Draft) -> str | None:
 
 
 def _mapping(identifier: str, category: str | None, draft: _Draft) -> dict[str, Any]:
-    stem = re.sub(r"[^a-z0-9_]+", "_", re.sub(r"(?i)[_\-. ]?(id|key|code|uuid)$", "", identifier).lower()).strip("_")
+    stem = re.sub(r"[^a-z0-9_]+", "_", re.sub(r"(?i)[_\-. ]?(id|key|code|uuid|guid|sku|asin|ean|gtin|upc)$", "", identifier).lower()).strip("_")
     goods = any(re.search(r"price|brand|sku|价|品牌", name.lower()) for name in draft.attributes)
     entity = stem if len(stem) > 2 and stem not in _CATEGORY else "product" if goods else "item"
     data: dict[str, Any] = {"entity": entity, "id": identifier}

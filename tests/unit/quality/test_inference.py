@@ -227,6 +227,12 @@ def test_numbers_ending_in_id_only_by_chance_are_not_ids():
     assert guess(columns).id == "item_id"
 
 
+def test_an_id_may_have_defects_if_its_name_says_that_it_is_one():
+    schema, comments = infer_schema(catalog_of({"sku": [1, 2, 2, None, 5, 6], "colour": list("aabbaa")}))
+    assert schema.id == "sku"
+    assert comments["sku"] == "id: 4 different values in 6 rows; `attrgan validate` sets the other rows aside"
+
+
 def test_a_catalog_without_an_id_is_bad_input():
     with pytest.raises(CatalogError, match="can be the id: expected one with a different value in every row"):
         guess({"radius": [1.5, 2.5, 1.5], "colour": ["a", "b", "a"]})
