@@ -320,8 +320,10 @@ def _category(columns: dict[str, Profile], draft: _Draft) -> str | None:
 
 
 def _mapping(identifier: str, category: str | None, draft: _Draft) -> dict[str, Any]:
-    stem = re.sub(r"[^a-z0-9_]+", "_", re.sub(r"(?i)[_\-. ]?(id|key|code|uuid|guid|sku|asin|ean|gtin|upc)$", "", identifier).lower()).strip("_")
+    stem = re.sub(r"[_\-. ]?(id|key|code|uuid|guid|sku|asin|ean|gtin|upc)$", "", identifier.lower())
+    stem = re.sub(r"[^a-z0-9_]+", "_", stem).strip("_")
     goods = any(re.search(r"price|brand|sku|价|品牌", name.lower()) for name in draft.attributes)
+    goods |= bool(re.search(r"(sku|asin|ean|gtin|upc)$", identifier.lower()))
     entity = stem if len(stem) > 2 and stem not in _CATEGORY else "product" if goods else "item"
     data: dict[str, Any] = {"entity": entity, "id": identifier}
     if category:
