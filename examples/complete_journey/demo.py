@@ -127,6 +127,7 @@ def main() -> int:
     """Runs the demo; returns the exit code."""
     options = _options()
     console = Console(soft_wrap=True)
+    console.width = max(console.width, 120)  # of the table, where there is no terminal
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started, places = time.monotonic(), Places(options.var.resolve())
     try:

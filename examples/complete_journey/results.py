@@ -74,15 +74,15 @@ def summary(
 
 def show(summary: dict[str, Any], places: Places, console: Console) -> None:
     """Prints the table at the end."""
-    table = Table(title="Complete Journey, completed", title_justify="left")
-    for column in ("attribute", "missing", "filled", "review", "abstained", "n/a", "accuracy (mode/median)"):
-        table.add_column(column, justify="left" if column == "attribute" else "right")
-    table.add_column("promised", justify="right")
-    table.add_column("realised on hidden cells", justify="right")
+    table = Table(title="Of each product its newest published version; precision and accuracy on hidden cells")
+    columns = ["missing", "filled", "review", "abstained", "n/a", "accuracy", "mode/median", "promised", "realised"]
+    table.add_column("attribute")
+    for column in columns:
+        table.add_column(column, justify="right")
     for name, figures in summary["attributes"].items():
         counts = [f"{figures[k]:,}" for k in ("missing_before", "filled", "review", "abstained", "not_applicable")]
-        accuracy = f"{_percent(figures['accuracy_hidden'])} ({_percent(figures['baseline_hidden'])})"
-        table.add_row(name, *counts, accuracy, _percent(figures["promised_precision"]), _realised(figures))
+        shares = [_percent(figures[k]) for k in ("accuracy_hidden", "baseline_hidden", "promised_precision")]
+        table.add_row(name, *counts, *shares, _realised(figures))
     console.print(table)
     rows, model = summary["catalog"], summary["model"]
     green = sum(run["state"] == "success" for run in summary["dag_runs"])
