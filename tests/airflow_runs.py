@@ -29,6 +29,7 @@ def environment(**variables: str) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "PYTHONPATH": str(ROOT / "plugins"),
         "OMP_NUM_THREADS": "1",
     }
@@ -58,7 +59,7 @@ def run_dags(runs: list[dict], *, command: list[str] | None = None, **variables:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=900,
+            timeout=300,
         )
         assert done.returncode == 0, done.stdout[-5000:]
         return json.loads(answer.read_text()), done.stdout

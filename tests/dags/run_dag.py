@@ -1,25 +1,52 @@
 """Runs DAGs as `airflow dags test` does, several in one process. Reads a JSON object from standard input:
 
-`{"command": [...] or null, "answer": PATH, "runs": [{"dag_id", "logical_date" or null, "conf", "env"}]}`
+`{"command": [...] or null, "answer": PATH, "runs": [{"dag_id", "logical_date" or null, "conf", "env", "approve"}]}`
 
 and writes to PATH, for each run, its `state`, its `run_id` and its `tasks`: `{"complete[0]": {"state", "tries"}}`.
-`command` stands in for the `attrgan` command.
+`command` stands in for the `attrgan` command; `approve` ("Approve" or "Reject") is the answer to the task `approval`,
+given through Airflow's REST API as soon as it waits for one.
 """
 
 import json
 import os
 import sys
+import threading
+import time
+import traceback
 from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 
+from airflow.api_fastapi.app import create_app
 from airflow.dag_processing.dagbag import BundleDagBag
+from fastapi.testclient import TestClient
 
 ENVIRONMENT = dict(os.environ)
 asked = json.load(sys.stdin)
 
 
-def run(dag_id, logical_date=None, conf=None, env=None):
+def answer(dag_id, approve):
+    """Answers `approval` of the run that waits for it, and keeps what the person is shown."""
+    try:
+        with TestClient(create_app(apps="core")) as api:
+            api.headers["Authorization"] = f"Bearer {api.get('/auth/token').json()['access_token']}"
+            where = f"/api/v2/dags/{dag_id}/dagRuns/~/hitlDetails"
+            while not (waiting := api.get(where, params={"state": "awaiting_input"}).json()["hitl_details"]):
+                time.sleep(0.5)
+            run_id = waiting[0]["task_instance"]["dag_run_id"]
+            at = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approval/-1/hitlDetails"
+            done = api.patch(at, json={"chosen_options": [approve], "params_input": {}})
+            assert done.is_success, done.text
+            shown.append({key: waiting[0][key] for key in ("subject", "body")})
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # else the run would wait for its answer for ever
+
+
+shown = []
+
+
+def run(dag_id, logical_date=None, conf=None, env=None, approve=None):
     os.environ.clear()
     os.environ.update(ENVIRONMENT | (env or {}))
     # Each time: when Airflow loads its plugins, in the first run, the module is replaced by a fresh one.
@@ -32,10 +59,12 @@ def run(dag_id, logical_date=None, conf=None, env=None):
     date = datetime.fromisoformat(logical_date) if logical_date else None
     sys.stdout.write(f"\n=== {dag_id} {logical_date} {conf}\n")
     sys.stdout.flush()
+    if approve:
+        threading.Thread(target=answer, args=(dag_id, approve), daemon=True).start()
     done = dag.test(logical_date=date, run_conf=conf or {})
     names = {t: t.task_id + (f"[{t.map_index}]" if t.map_index >= 0 else "") for t in done.get_task_instances()}
     tasks = {name: {"state": t.state and str(t.state), "tries": t.try_number} for t, name in names.items()}
-    return {"state": str(done.state), "run_id": done.run_id, "tasks": tasks}
+    return {"state": str(done.state), "run_id": done.run_id, "tasks": tasks, "shown": shown.pop() if approve else None}
 
 
 Path(asked["answer"]).write_text(json.dumps([run(**r) for r in asked["runs"]]))

@@ -1,6 +1,7 @@
 """The same tasks as pods: what Kubernetes is asked for."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import pendulum
@@ -71,7 +72,7 @@ def test_pods_get_the_very_arguments_that_local_processes_get(parse, pods):
     expected = {}
     for dag_id, dag in parse(RUNNER="local").items():
         expected |= {(dag_id, t): flat(rendered(dag, t)[0].arguments) for t in verbs(dag)}
-    assert len(expected) == 16
+    assert len(expected) == 15
     for (dag_id, task_id), arguments in expected.items():
         container = pod_of(pods[dag_id], task_id)[1].spec.containers[0]
         assert (container.command, container.args) == (["attrgan"], arguments)
@@ -116,11 +117,11 @@ def test_no_two_pods_share_a_name(pods):
     assert all(name.startswith("attrgan-validate-") for name in names)
 
 
-def test_a_pod_works_under_the_settings_of_the_machine_that_parsed_the_dag(pods, monkeypatch, schema):
+def test_a_pod_works_under_the_settings_of_the_machine_that_parsed_the_dag(pods, monkeypatch):
     here = settings()
     pod = pod_of(pods["nightly_completion"], "complete")[1]
     given = {e.name: e.value for e in pod.spec.containers[0].env}
-    for name in [n for n in __import__("os").environ if n.startswith("ATTRGAN")]:
+    for name in [n for n in os.environ if n.startswith("ATTRGAN")]:
         monkeypatch.delenv(name)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
@@ -137,7 +138,7 @@ def test_secrets_come_by_reference_only(pods):
         container = pod_of(pods["train_model"], task_id)[1].spec.containers[0]
         assert [source.secret_ref.name for source in container.env_from] == ["lake-credentials", "mlflow-credentials"]
         assert all(e.value_from is None for e in container.env)
-        assert set(e.name for e in container.env) == {
+        assert {e.name for e in container.env} == {
             *("ATTRGAN__CATALOG_SCHEMA", "ATTRGAN__WAREHOUSE", "ATTRGAN__QUALITY", "ATTRGAN__SEED", "AWS_REGION")
         }
 
@@ -162,9 +163,8 @@ def test_a_pod_says_what_it_is_for(pods):
 
 
 def test_only_a_date_without_landing_files_skips(pods):
-    skipping = {
-        t: pod_of(pods["nightly_completion"], t)[0].skip_on_exit_code for t in verbs(pods["nightly_completion"])
-    }
+    nightly = pods["nightly_completion"]
+    skipping = {t: pod_of(nightly, t)[0].skip_on_exit_code for t in verbs(nightly)}
     assert {t: codes for t, codes in skipping.items() if codes} == {"landing": [3]}
 
 

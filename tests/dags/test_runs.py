@@ -18,7 +18,8 @@ class Run:
         self.tasks = {name: task["state"] for name, task in answer["tasks"].items()}
         self.tries = {name: task["tries"] for name, task in answer["tasks"].items()}
         self.calls = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
-        self.log = log
+        self.runs = calls.parent / "runs"
+        self.shown, self.log = answer["shown"], log
 
     def call(self, verb):
         return next(c for c in self.calls if c[0] == verb)
@@ -41,6 +42,8 @@ def runs(tmp_path_factory):
         "killed once": {"conf": dt, "exits": {"complete": [137, 0]}},
         "broken for good": {"conf": dt, "exits": {"publish": 1}},
         "training": {"dag_id": "train_model", "conf": dt},
+        "approved": {"dag_id": "promote_model", "conf": dt, "approve": "Approve"},
+        "rejected": {"dag_id": "promote_model", "conf": dt, "approve": "Reject"},
         "worse candidate": {"dag_id": "promote_model", "conf": dt, "exits": {"compare": 3}},
     }
     specs = [
@@ -48,6 +51,7 @@ def runs(tmp_path_factory):
             "dag_id": spec.get("dag_id", "nightly_completion"),
             "logical_date": spec.get("logical_date"),
             "conf": spec.get("conf"),
+            "approve": spec.get("approve"),
             "env": {"FAKE_CALLS": str(folder / name), "FAKE_EXIT": json.dumps(spec.get("exits", {}))},
         }
         for name, spec in asked.items()
@@ -56,7 +60,7 @@ def runs(tmp_path_factory):
         specs,
         command=FAKE,
         ATTRGAN__CATALOG_SCHEMA=str(folder / "schema.yaml"),
-        ATTRGAN__RUNS="/runs",
+        ATTRGAN__RUNS=str(folder / "runs"),
         ATTRGAN__LANDING="/landing",
         ATTRGAN__WAREHOUSE="/warehouse",
         ATTRGAN__TRAIN_ARGUMENTS='["--epochs", "3"]',
@@ -74,7 +78,7 @@ def test_a_scheduled_run_completes_the_day_its_interval_starts(runs):
 
 def test_each_task_writes_to_a_folder_derived_from_dag_date_run_and_task(runs):
     run = runs["by hand"]
-    folder = f"/runs/nightly_completion/2017-03-05/{run.run_id.replace(':', '_').replace('+', '_')}"
+    folder = f"{run.runs}/nightly_completion/2017-03-05/{run.run_id.replace(':', '_').replace('+', '_')}"
     validate = run.call("validate")
     assert validate[validate.index("-o") + 1] == f"{folder}/validate"
     assert run.call("report")[-3] == f"{folder}/report/report.html"
@@ -164,3 +168,20 @@ def test_nobody_is_asked_about_a_candidate_that_the_gate_refuses(runs):
         "approval": "upstream_failed",
         "promote": "upstream_failed",
     }
+
+
+def test_a_person_who_approves_sees_the_figures_and_the_candidate_is_promoted(runs):
+    run = runs["approved"]
+    assert run.state == "success"
+    assert set(run.tasks.values()) == {"success"}
+    assert run.shown["subject"] == "Promote models:/attrgan-product@candidate to champion?"
+    assert "Candidate **m2**, champion **m1**" in run.shown["body"]
+    compare, promote = run.call("compare"), run.call("promote")
+    assert promote == ["promote", "--comparison", compare[compare.index("-o") + 1]]
+
+
+def test_a_rejected_candidate_is_not_promoted_and_the_run_is_green(runs):
+    run = runs["rejected"]
+    assert run.state == "success"
+    assert (run.tasks["approval"], run.tasks["promote"]) == ("success", "skipped")
+    assert [c[0] for c in run.calls] == ["validate", "compare"]
