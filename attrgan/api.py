@@ -320,7 +320,7 @@ def _complete(model: "CompletionModel", table: "pa.Table", stage: Path, features
         frame = to_frame(chunk, model.schema)
         decided = completion.completions(
             model, frame, _features(frame, model.schema, features), whole_numbers=whole,
-            review_confidence=settings().completion.review_confidence, skip=_deleted(chunk),
+            review_confidence=settings().completion.review_confidence, leave=_left_alone(chunk, model.schema),
         )  # fmt: skip
         written = {
             "completed": completion.fill(chunk, decided, model.schema),
@@ -356,6 +356,8 @@ def publish(
     if out is None:
         with storage.staged(storage.join(settings().runs, "publish", dt, run_id)) as stage:
             result = work(stage)
+        if result.refused:
+            raise GateError(result.refused)
         return {"counts": result.counts, **result.details}
     inputs = {f"complete-{i}": place for i, place in enumerate(completed)}
     inputs |= {"validate": validated} if validated else {}
@@ -404,9 +406,17 @@ def _read(catalog: str, schema: Schema, *, keep_deleted: bool = True) -> "tuple[
 
 def _deleted(table: "pa.Table") -> Any:
     """bool (rows,): the items that an increment removes."""
-    from attrgan.quality.frames import deleted
+    from attrgan.lake.catalog import deleted
 
     return deleted(table)[0]
+
+
+def _left_alone(table: "pa.Table", schema: Schema) -> Any:
+    """bool (rows, A): the cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
+    import numpy as np
+
+    given = np.stack([np.asarray(table[name].is_valid()) for name in schema.attributes], 1)
+    return given | _deleted(table)[:, None]
 
 
 def _features(frame: "pd.DataFrame", schema: Schema, cache_place: str | None) -> "pa.Table":

@@ -37,7 +37,7 @@ def wanted_cells(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
 
 def completions(
     model: "CompletionModel", frame: pd.DataFrame, features: pa.Table | None = None,
-    *, whole_numbers: set[str] | None = None, review_confidence: float = REVIEW_CONFIDENCE, skip: np.ndarray | None = None,
+    *, whole_numbers: set[str] | None = None, review_confidence: float = REVIEW_CONFIDENCE, leave: np.ndarray | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Answers every empty cell.
 
@@ -46,7 +46,7 @@ def completions(
         features: their features; None encodes them now.
         whole_numbers: numeric attributes whose column holds integers.
         review_confidence: below the threshold but at least this confident, a cell goes to review.
-        skip: bool (rows,), items that are left alone (those that an increment removes).
+        leave: bool (rows, A), cells that are not completed whatever they hold.
 
     Returns:
         One row per cell in the order of items and attributes: id, attribute, value, number, lower, upper, confidence,
@@ -58,8 +58,8 @@ def completions(
     features = cache.encode(frame, schema) if features is None else features
     inputs = model.inputs(frame, features)
     wanted = wanted_cells(frame, schema)
-    if skip is not None:
-        wanted &= ~skip[:, None]
+    if leave is not None:
+        wanted &= ~leave
     parts = []
     for order, (name, answer) in enumerate(model.predict(frame, inputs, wanted).items()):
         part = pd.DataFrame({"row": answer.rows, "order": order, schema.id: frame[schema.id].to_numpy()[answer.rows]})

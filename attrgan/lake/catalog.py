@@ -104,12 +104,19 @@ def _snapshot(place: str, until: str, id_column: str | None) -> Catalog:
         newest = np.array([i is None or i not in seen for i in ids], dtype=bool)
         superseded += int((~newest).sum())
         seen.update(i for i in ids if i is not None)
-        if DELETED in part.table.column_names:
-            newest &= ~np.asarray(pc.fill_null(pc.cast(part.table[DELETED], pa.bool_()), False))
-        parts.append(part.take(newest))
+        parts.append(part.take(newest & ~deleted(part.table)[0]))
     catalog = _concatenate(parts[::-1])
     catalog.superseded = superseded
     return catalog
+
+
+def deleted(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Boolean masks (rows,): the rows that remove an item, and the cells that are neither true nor false."""
+    if DELETED not in table.column_names:
+        return np.zeros(table.num_rows, dtype=bool), np.zeros(table.num_rows, dtype=bool)
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(pc.cast(table[DELETED], pa.string())))
+    true, false = (pc.is_in(words, pa.array(w)) for w in (["true", "1", "yes"], ["false", "0", "no", ""]))
+    return np.asarray(true), ~np.asarray(pc.or_(true, pc.or_(false, pc.is_null(words))))
 
 
 def _concatenate(parts: list[Catalog]) -> Catalog:

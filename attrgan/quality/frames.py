@@ -15,22 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attrgan.lake.catalog import DELETED, parse_numbers
+from attrgan.lake.catalog import parse_numbers
 from attrgan.quality import suite
 from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
 
 ROWS_PER_BATCH = 50_000
 SHOWN = 200
 """Characters of an offending cell that are shown; quarantine.parquet has all of it."""
-
-
-def deleted(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Boolean masks (rows,): the rows that remove an item, and the cells that are neither true nor false."""
-    if DELETED not in table.column_names:
-        return np.zeros(table.num_rows, dtype=bool), np.zeros(table.num_rows, dtype=bool)
-    words = pc.utf8_lower(pc.utf8_trim_whitespace(pc.cast(table[DELETED], pa.string())))
-    true, false = (pc.is_in(words, pa.array(w)) for w in (["true", "1", "yes"], ["false", "0", "no", ""]))
-    return np.asarray(true), ~np.asarray(pc.or_(true, pc.or_(false, pc.is_null(words))))
 
 
 def ids(table: pa.Table, schema: Schema) -> pd.DataFrame:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from attrgan.config import Quality
 from attrgan.lake import storage
-from attrgan.lake.catalog import DELETED, Catalog, coerce
+from attrgan.lake.catalog import DELETED, Catalog, coerce, deleted
 from attrgan.lake.manifest import Result
 from attrgan.quality import frames, suite
 from attrgan.quality.judge import Judge, Verdict
@@ -57,7 +57,7 @@ def validate(
     typed, wrong = coerce(catalog.table, schema)
     typed, odd_steps = frames.typed_lists(typed, schema)
     wrong |= {name: bad | wrong.get(name, False) for name, bad in odd_steps.items()}
-    removes, unclear = frames.deleted(typed)
+    removes, unclear = deleted(typed)
     judge = Judge()
     reasons = _row_reasons(judge, catalog, typed, schema, wrong, ~removes)
     if unclear.any():
