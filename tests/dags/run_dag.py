@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import threading
-import time
 import traceback
 from datetime import datetime, timedelta
 from importlib import import_module
@@ -25,14 +24,15 @@ ENVIRONMENT = dict(os.environ)
 asked = json.load(sys.stdin)
 
 
-def answer(dag_id, approve):
+def answer(dag_id, approve, over):
     """Answers `approval` of the run that waits for it, and keeps what the person is shown."""
     try:
         with TestClient(create_app(apps="core")) as api:
             api.headers["Authorization"] = f"Bearer {api.get('/auth/token').json()['access_token']}"
             where = f"/api/v2/dags/{dag_id}/dagRuns/~/hitlDetails"
             while not (waiting := api.get(where, params={"state": "awaiting_input"}).json()["hitl_details"]):
-                time.sleep(0.5)
+                if over.wait(0.5):
+                    return
             run_id = waiting[0]["task_instance"]["dag_run_id"]
             at = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approval/-1/hitlDetails"
             done = api.patch(at, json={"chosen_options": [approve], "params_input": {}})
@@ -59,12 +59,14 @@ def run(dag_id, logical_date=None, conf=None, env=None, approve=None):
     date = datetime.fromisoformat(logical_date) if logical_date else None
     sys.stdout.write(f"\n=== {dag_id} {logical_date} {conf}\n")
     sys.stdout.flush()
+    over = threading.Event()
     if approve:
-        threading.Thread(target=answer, args=(dag_id, approve), daemon=True).start()
+        threading.Thread(target=answer, args=(dag_id, approve, over), daemon=True).start()
     done = dag.test(logical_date=date, run_conf=conf or {})
+    over.set()
     names = {t: t.task_id + (f"[{t.map_index}]" if t.map_index >= 0 else "") for t in done.get_task_instances()}
     tasks = {name: {"state": t.state and str(t.state), "tries": t.try_number} for t, name in names.items()}
-    return {"state": str(done.state), "run_id": done.run_id, "tasks": tasks, "shown": shown.pop() if approve else None}
+    return {"state": str(done.state), "run_id": done.run_id, "tasks": tasks, "shown": shown.pop() if shown else None}
 
 
 Path(asked["answer"]).write_text(json.dumps([run(**r) for r in asked["runs"]]))
