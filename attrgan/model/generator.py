@@ -106,7 +106,7 @@ class SequenceLevel(nn.Module):
         self.code = nn.Embedding(hashes + 1, width, padding_idx=0) if columns else None
         self.position = nn.Parameter(torch.randn(sequence.MAX_STEPS, width) * 0.02)
         self.query = nn.Parameter(torch.randn(self.TOKENS - 1, width) * 0.1)
-        self.register_buffer("edges", edges)
+        self.register_buffer("edges", edges.clone())  # its own, or a loaded model shares memory with its vocabulary
         self.statistic = nn.Linear(edges.shape[0] * edges.shape[1], width)
 
     def forward(
@@ -117,7 +117,8 @@ class SequenceLevel(nn.Module):
         step = self.step(torch.cat([numbers.nan_to_num(), known.float()], -1))
         if self.code is not None and codes.shape[-1]:
             step = step + self.code(codes).mean(2)
-        step = step + self.position[-numbers.shape[1] :]
+        recency = mask.sum(1, keepdim=True) - 1 - torch.arange(mask.shape[1])  # 0 is the last step, however many there are
+        step = step + self.position[recency.clamp(min=0)]
         score = (step @ self.query.T / math.sqrt(step.shape[-1])).masked_fill(~mask[..., None], -1e4)
         pooled = score.softmax(1).transpose(1, 2) @ step
         return torch.cat([pooled, self.statistic(piecewise(statistics, self.edges).flatten(1))[:, None]], 1)
