@@ -234,11 +234,12 @@ class CompletionModel:
             generator.load_state_dict(weights)
             model = cls(schema, vocabulary, generator, config)
             model.calibration = json.loads((folder / "calibration.json").read_text())
-            model.metrics = json.loads((folder / "metrics.json").read_text()) if (folder / "metrics.json").is_file() else {}
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
+            if (folder / "metrics.json").is_file():
+                model.metrics = dict(json.loads((folder / "metrics.json").read_text()))
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{folder} is a damaged model folder ({reason}): train or fetch it again") from error
-        model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
         return model
 
 
