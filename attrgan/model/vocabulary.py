@@ -79,8 +79,8 @@ class Numbers:
         groups = [np.full(int(counts[unique == a][0]), a) for a in atoms]
         rest = known[~np.isin(known, atoms)]
         groups += [g for g in np.array_split(rest, max(BINS - len(atoms), 16)) if len(g)]
-        groups.sort(key=lambda g: (float(np.median(g)), float(g[0])))
         # a bin's own value is one that occurred, so that what is written is a number of the catalog
+        groups.sort(key=lambda g: (float(g[(len(g) - 1) // 2]), float(g[0])))
         value = np.array([g[(len(g) - 1) // 2] for g in groups])
         within = np.stack([_share_right(g, value, tolerance) for g in groups], 1)
         return cls(
@@ -109,9 +109,10 @@ class Numbers:
 
 
 def _share_right(group: np.ndarray, value: np.ndarray, tolerance: float) -> np.ndarray:
-    """(K,): the share of the group's values that each of `value` would answer rightly."""
+    """(K,): the share of the group's values that each of `value` would answer rightly (as `metrics.is_right`)."""
     sample = group[:: max(len(group) // 200, 1)]
-    return (np.abs(value[:, None] - sample) <= np.maximum(tolerance * np.abs(sample), 1e-9) * (1 + 1e-9)).mean(1)
+    allowed = np.where(sample == 0, 1e-9, tolerance * np.abs(sample) * (1 + 1e-9))
+    return np.asarray((np.abs(value[:, None] - sample) <= allowed).mean(1))
 
 
 def _nearest(sorted_values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
