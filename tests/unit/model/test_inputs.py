@@ -1,0 +1,101 @@
+"""From cells to arrays: where known values stand in the texts, and batches that hold what the rows hold."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_catalog import SCHEMA, frame
+
+from attrgan.features import cache
+from attrgan.model.inputs import Layout, batch, build
+from attrgan.model.vocabulary import Vocabulary
+from attrgan.schema import Schema
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    return frame(50)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(rows) -> Vocabulary:
+    return Vocabulary.fit(rows, cache.encode(rows, SCHEMA), SCHEMA)
+
+
+def found(schema: Schema, values: list[str], *texts: str) -> set[tuple[int, str, str]]:
+    """(row, value, what stands at its place) of every known value found in texts."""
+    known = pd.DataFrame({"i": [str(i) for i in range(len(values))], "t": values, "v": values}, dtype=object)
+    vocabulary = Vocabulary.fit(known, cache.encode(known, schema), schema)
+    items = pd.DataFrame({"i": [str(i) for i in range(len(texts))], "t": list(texts), "v": None}, dtype=object)
+    inputs = build(items, cache.encode(items, schema), vocabulary)
+    m, result = inputs.matches, set()
+    for row, value, token, length in zip(m.row, m.value, m.token, m.length, strict=True):
+        first = inputs.token_offsets[row] + token
+        place = slice(inputs.tokens["start"][first], inputs.tokens["end"][first + length - 1])
+        result.add((int(row), vocabulary.values["v"].values[value], texts[row][place]))
+    return result
+
+
+ONE_TEXT = Schema.parse({"id": "i", "text": ["t"], "attributes": {"v": {"kind": "open"}}})
+
+
+def test_known_values_are_found_whatever_their_case_and_punctuation():
+    assert found(ONE_TEXT, ["Black & Decker", "Lumi"], "A BLACK-decker drill", "lumi!", "Lumix") == {
+        (0, "Black & Decker", "BLACK-decker"),
+        (1, "Lumi", "lumi"),
+    }
+
+
+def test_chinese_values_are_found_character_by_character():
+    assert found(ONE_TEXT, ["华为"], "全新华为手机") == {(0, "华为", "华为")}
+
+
+def test_a_value_is_not_found_across_two_items_or_two_columns():
+    assert found(ONE_TEXT, ["new york"], "all new", "york city") == set()
+    two = Schema.parse({"id": "i", "text": ["t", "u"], "attributes": {"v": {"kind": "open"}}})
+    known = pd.DataFrame({"i": ["0"], "t": ["new york"], "u": [None], "v": ["new york"]}, dtype=object)
+    vocabulary = Vocabulary.fit(known, cache.encode(known, two), two)
+    item = pd.DataFrame({"i": ["1"], "t": ["all new"], "u": ["york city"], "v": [None]}, dtype=object)
+    assert not len(build(item, cache.encode(item, two), vocabulary).matches.row)
+
+
+def test_a_batch_holds_the_rows_in_the_order_asked_for(rows, vocabulary):
+    inputs = build(rows, cache.encode(rows, SCHEMA), vocabulary)
+    chosen = np.array([9, 0, 31])
+    tensors = batch(inputs, chosen, vocabulary)
+    np.testing.assert_array_equal(tensors.codes, inputs.codes[chosen])
+    for i, row in enumerate(chosen):
+        n = inputs.token_offsets[row + 1] - inputs.token_offsets[row]
+        assert tensors.token_mask[i].sum() == n
+        here = slice(inputs.token_offsets[row], inputs.token_offsets[row + 1])
+        np.testing.assert_array_equal(tensors.word[i, :n], inputs.tokens["word"][here])
+        wide = slice(tensors.wide_offsets[i], tensors.wide_offsets[i + 1])
+        expected = inputs.wide[inputs.wide_offsets[row] : inputs.wide_offsets[row + 1]]
+        np.testing.assert_array_equal(tensors.wide[wide], expected)
+        assert float((tensors.wide_weight[wide] ** 2).sum()) == pytest.approx(1, abs=1e-5)
+        at = tensors.match_row == i
+        np.testing.assert_array_equal(tensors.match_value[at], inputs.matches.value[inputs.matches.row == row])
+
+
+def test_a_value_outside_the_vocabulary_is_a_stranger_with_an_index_of_its_own(rows, vocabulary):
+    changed = rows.assign(colour="ultraviolet")
+    changed.loc[0, "colour"] = "infra-red"
+    inputs = build(changed, cache.encode(changed, SCHEMA), vocabulary)
+    column = list(vocabulary.values).index("colour")
+    size = len(vocabulary.values["colour"].values)
+    assert [inputs.strangers[c - size] for c in inputs.codes[:3, column]] == ["infra-red", "ultraviolet", "ultraviolet"]
+
+
+def test_the_linear_part_has_a_place_for_every_input_and_output(vocabulary):
+    layout = Layout.of(vocabulary)
+    taken = sorted(layout.inputs.values())
+    assert taken[0][0] == len(vocabulary.wide.known) + 1
+    assert all(a + n == b for (a, n), (b, _) in zip(taken, taken[1:], strict=False))
+    assert sum(n for _, n in layout.outputs.values()) == layout.columns
+    assert layout.rows == taken[-1][0] + taken[-1][1]
+
+
+def test_no_rows_make_empty_inputs(rows, vocabulary):
+    none = rows.iloc[:0]
+    inputs = build(none, cache.encode(none, SCHEMA), vocabulary)
+    assert len(inputs) == 0
+    assert inputs.token_offsets.tolist() == [0]

@@ -1,0 +1,111 @@
+"""What is fitted before training: codes that lead back to their values, and shares that mean what *right* means."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_catalog import SCHEMA, frame
+
+from attrgan.evaluation.metrics import is_right
+from attrgan.features import cache
+from attrgan.model.vocabulary import BINS, Hashes, Numbers, Values, Vocabulary
+from attrgan.schema import Attribute
+
+numbers = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(numbers, min_size=1, max_size=80))
+def test_few_numbers_are_atoms_and_their_codes_lead_back_to_them(cells):
+    cells = np.array(cells)
+    fitted = Numbers.fit(cells, 0.05)
+    assert fitted.atom.all()
+    np.testing.assert_array_equal(fitted.value[fitted.codes(cells)], cells)
+    assert fitted.count.sum() == len(cells)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_numbers_fall_into_the_bin_that_holds_them_and_frequent_ones_are_atoms(seed):
+    rng = np.random.default_rng(seed)
+    often = np.repeat([9.99, 19.99, 0.0, -5.0], 60)
+    cells = np.concatenate([often, rng.lognormal(3, 1.2, 900)])
+    fitted = Numbers.fit(cells, 0.05)
+    codes = fitted.codes(cells)
+    assert len(fitted.value) <= BINS + 16
+    assert ((fitted.low[codes] <= cells) & (cells <= fitted.high[codes])).all()
+    np.testing.assert_array_equal(np.bincount(codes, minlength=len(fitted.value)), fitted.count)
+    assert set(fitted.value[fitted.codes(often)]) == {9.99, 19.99, 0.0, -5.0}
+    assert np.isin(fitted.value, cells).all(), "what is written is a number of the catalog"
+    assert (np.diff(fitted.value) >= 0).all()
+
+
+def test_numbers_outside_the_range_get_the_outermost_code_and_unknown_ones_none():
+    fitted = Numbers.fit(np.linspace(1, 100, 1000), 0.05)
+    assert fitted.codes(np.array([-50.0, 1e9, np.nan])).tolist() == [0, len(fitted.value) - 1, -1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(numbers, min_size=1, max_size=40), st.sampled_from([0.0, 0.01, 0.05, 0.5]))
+def test_within_is_the_definition_of_right(cells, tolerance):
+    fitted = Numbers.fit(np.array(cells), tolerance)
+    attribute = Attribute(kind="numeric", tolerance=tolerance)
+    for j, truth in enumerate(fitted.value):
+        right = is_right(fitted.value, np.full(len(fitted.value), truth), attribute)
+        np.testing.assert_array_equal(fitted.within[:, j], right.astype(np.float32))
+
+
+def test_within_is_a_share_for_bins():
+    cells = np.linspace(1, 1000, 5000)
+    fitted = Numbers.fit(cells, 0.01)
+    codes, attribute = fitted.codes(cells), Attribute(kind="numeric", tolerance=0.01)
+    for j in (0, 3, len(fitted.value) // 2, len(fitted.value) - 1):
+        truth = cells[codes == j]
+        for i in (max(j - 1, 0), j, min(j + 1, len(fitted.value) - 1)):
+            share = is_right(np.full(len(truth), fitted.value[i]), truth, attribute).mean()
+            assert fitted.within[i, j] == pytest.approx(share, abs=0.02)
+
+
+def test_values_are_ordered_by_frequency_then_name_whatever_the_order_of_rows():
+    cells = pd.Series(["b", "a", None, "c", "b", "a", "c", "c"], dtype=object)
+    fitted = Values.fit(cells, None)
+    assert fitted.values == ["c", "a", "b"]
+    assert fitted.counts.tolist() == [3, 2, 2]
+    assert Values.fit(cells[::-1], None).values == fitted.values
+    assert fitted.codes(pd.Series(["b", None, "z", "c"], dtype=object)).tolist() == [2, -1, -1, 0]
+
+
+def test_a_given_vocabulary_is_closed_but_for_what_does_not_apply():
+    cells = pd.Series(["S", "XXL", "S", "n/a"], dtype=object)
+    assert Values.fit(cells, ["S", "M"]).values == ["S", "n/a", "M"]
+    assert Values.fit(cells[:3], ["S", "M"]).values == ["S", "M"]
+
+
+def test_hashes_that_were_not_seen_have_index_zero():
+    seen = Hashes.fit(np.array([7, 7, 3, 0, 9], np.uint32), limit=2)
+    index = seen.index(np.array([[7, 3], [9, 5]], np.uint32))
+    assert index[0, 0] > 0
+    assert index[1, 1] == 0
+    assert len(seen.known) == 2
+    assert Hashes(np.empty(0, np.uint32)).index(np.array([1, 2], np.uint32)).tolist() == [0, 0]
+
+
+def test_restore_is_the_inverse_of_strings_and_arrays():
+    rows = frame(60)
+    fitted = Vocabulary.fit(rows, cache.encode(rows, SCHEMA), SCHEMA)
+    again = Vocabulary.restore(fitted.strings(), fitted.arrays())
+    assert again.strings() == fitted.strings()
+    assert fitted.strings()["conditions"] == {"department": ["Kitchen", "Clothes"]} or set(
+        fitted.strings()["conditions"]["department"]
+    ) == {"Kitchen", "Clothes"}
+    before, after = fitted.arrays(), again.arrays()
+    assert before.keys() == after.keys()
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+        assert before[name].dtype == after[name].dtype
+
+
+def test_a_column_without_a_known_cell_has_no_values():
+    rows = frame(40).assign(colour=None, price=np.nan)
+    fitted = Vocabulary.fit(rows, cache.encode(rows, SCHEMA), SCHEMA)
+    assert fitted.values["colour"].values == []
