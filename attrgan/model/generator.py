@@ -177,7 +177,9 @@ class Generator(nn.Module):
         self.fusion = nn.TransformerEncoder(layer, size.layers, nn.LayerNorm(width), enable_nested_tensor=False)
         self.query = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.match = nn.Parameter(torch.ones(max(len(self.categorical), 1), MAX_PHRASE))
-        self.span = nn.Linear(3 * width, width)
+        self.span_start = nn.Linear(width, width)
+        self.span_end = nn.Linear(width, width, bias=False)
+        self.span_words = nn.Linear(width, width, bias=False)
         self.span_length = nn.Parameter(torch.zeros(max(len(self.open), 1), MAX_PHRASE))
         self.wide = nn.EmbeddingBag(self.layout.rows, max(self.layout.columns, 1), mode="sum", sparse=True)
         nn.init.zeros_(self.wide.weight)
@@ -232,7 +234,8 @@ class Generator(nn.Module):
         """
         values = self.values() if values is None else values
         attribute_tokens, visible = self._attribute_tokens(batch, hidden, z, values, strangers)
-        words = self.text(batch.word, batch.gram) + self.column[batch.column] + self.position[: batch.word.shape[1]]
+        strings = self.text(batch.word, batch.gram)
+        words = strings + self.column[batch.column] + self.position[: batch.word.shape[1]]
         token_mask = batch.token_mask if hidden.text is None else batch.token_mask & ~hidden.text[:, None]
         tokens, masks = [self.item.expand(len(batch), 1, -1), words], [token_mask.new_ones(len(batch), 1), token_mask]
         for level, (name, group) in zip(self.sequences, batch.steps.items(), strict=True):
@@ -244,9 +247,9 @@ class Generator(nn.Module):
         fused = self.fusion(torch.cat(tokens, 1), src_key_padding_mask=~torch.cat(masks, 1))
         queries = self.query(fused[:, -attribute_tokens.shape[1] :])
         wide = self._wide(batch, hidden, visible, token_mask)
-        spans = self._spans(fused[:, 1 : 1 + words.shape[1]], words, token_mask, batch) if self.open else None
+        spans = self._spans(fused[:, 1 : 1 + words.shape[1]], strings, token_mask, batch) if self.open else None
         logits = self._logits(batch, hidden, queries, values, wide, spans, token_mask)
-        return Output(logits, fused[:, 0], values, spans[2].flatten(1, 2) if spans else None)
+        return Output(logits, fused[:, 0], values, _means(strings) if self.open and self.training else None)
 
     def _attribute_tokens(
         self, batch: Batch, hidden: Hidden, z: torch.Tensor, values: torch.Tensor, strangers: torch.Tensor | None
@@ -309,29 +312,23 @@ class Generator(nn.Module):
         return self.wide(all_index[order_by_row], starts, per_sample_weights=all_weight[order_by_row])
 
     def _spans(
-        self, fused: torch.Tensor, words: torch.Tensor, token_mask: torch.Tensor, batch: Batch
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Spans by start token and length: scores' side (B, T, L, D), whether each is one (B, T, L), strings' side."""
-        length = fused.shape[1]
-        total = F.pad(words.cumsum(1), (0, 0, 1, 0))
-        pieces, valid = [], []
-        for n in range(MAX_PHRASE):
-            pad = (0, 0, 0, min(n, length))
-            if n >= length:
-                pieces.append(fused.new_zeros(*fused.shape[:2], 3 * fused.shape[2]))
-                valid.append(torch.zeros_like(token_mask))
-                continue
-            end = F.pad(fused[:, n:], pad)
-            mean = F.pad((total[:, n + 1 :] - total[:, : -n - 1]) / (n + 1), pad)
-            pieces.append(torch.cat([fused, end, mean], -1))
-            same = batch.column[:, n:] == batch.column[:, : length - n]
-            valid.append(token_mask & F.pad(token_mask[:, n:] & same, (0, n)))
-        stacked = torch.stack(pieces, 2)
-        return self.span(stacked), torch.stack(valid, 2), stacked[..., -words.shape[-1] :]
+        self, fused: torch.Tensor, strings: torch.Tensor, token_mask: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the spans' scores are made of, (3, B, T, D) for start, end and words; which spans are one, (B, T, L).
+
+        A span's embedding is linear in its first token, its last one and the mean of its words, so its score against a
+        query is a sum of three numbers per token: no span ever gets a vector of its own.
+        """
+        parts = torch.stack([self.span_start(fused), self.span_end(fused), self.span_words(strings)])
+        valid = torch.zeros(*token_mask.shape, MAX_PHRASE, dtype=torch.bool)
+        for n in range(min(MAX_PHRASE, token_mask.shape[1])):
+            same = batch.column[:, n:] == batch.column[:, : token_mask.shape[1] - n]
+            valid[..., n] = token_mask & F.pad(token_mask[:, n:] & same, (0, n))
+        return parts, valid
 
     def _logits(
         self, batch: Batch, hidden: Hidden, queries: torch.Tensor, values: torch.Tensor, wide: torch.Tensor,
-        spans: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None, token_mask: torch.Tensor,
+        spans: tuple[torch.Tensor, torch.Tensor] | None, token_mask: torch.Tensor,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         scale = 1 / math.sqrt(queries.shape[-1])
         visible_text = token_mask.any(1)[batch.match_row]
@@ -351,7 +348,9 @@ class Generator(nn.Module):
             matched = torch.zeros_like(score).index_put((batch.match_row[at], batch.match_value[at]), bonus)
             score = score + matched
             if name in self.open and spans is not None:
-                span = torch.einsum("bd,btld->btl", query, spans[0]) * scale + self.span_length[self.open.index(name)] - 2
+                start_of, end_of, words_of = torch.einsum("bd,pbtd->pbt", query, spans[0]) * scale
+                span = start_of[..., None] + _shifted(end_of) + _means(words_of[..., None]).unflatten(1, (-1, MAX_PHRASE))[..., 0]
+                span = span + self.span_length[self.open.index(name)] - 2
                 if unlisted is not None:
                     at = at[int(unlisted.sum()) :]
                 free = spans[1].index_put(
@@ -368,6 +367,21 @@ class Generator(nn.Module):
     def _wide_of(self, name: str, wide: torch.Tensor, size: int) -> torch.Tensor:
         start, columns = self.layout.outputs[name]
         return F.pad(wide[:, start : start + columns], (0, size - columns))
+
+
+def _shifted(ends: torch.Tensor) -> torch.Tensor:
+    """Scores of last tokens (B, T) by start token and length: (B, T, L), zero past the end."""
+    length = ends.shape[1]
+    return torch.stack([F.pad(ends, (0, n))[:, n : n + length] for n in range(MAX_PHRASE)], 2)
+
+
+def _means(tokens: torch.Tensor) -> torch.Tensor:
+    """The mean of each span's tokens, (B, T, D) → (B, T · L, D) by start token and length."""
+    length = tokens.shape[1]
+    total = F.pad(tokens.cumsum(1), (0, 0, 1, 0))
+    total = torch.cat([total, total[:, -1:].expand(-1, MAX_PHRASE, -1)], 1)
+    means = [(total[:, n + 1 : n + 1 + length] - total[:, :length]) / (n + 1) for n in range(MAX_PHRASE)]
+    return torch.stack(means, 2).flatten(1, 2)
 
 
 def encode_strings(strings: list[str], vocabulary: Vocabulary) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

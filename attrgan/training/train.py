@@ -43,7 +43,7 @@ class Options:
     batch_size: int | None = None
     learning_rate: float = 2e-3
     wide_learning_rate: float = 0.15
-    discriminator_learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 2e-3
     ema: float = 0.99
     patience: int = 4
     max_minutes: float | None = None
