@@ -26,6 +26,8 @@ from examples.complete_journey.places import ROOT, DemoError, Places, alone
 from examples.complete_journey.processes import PeakMemory, Servers
 
 TRAIN, PROMOTE, NIGHTLY = "train_model", "promote_model", "nightly_completion"
+MLFLOW_UI = "http://127.0.0.1:5000"
+"""Where `make up` shows the runs: what reports link to."""
 RUN_SECONDS = 3600.0
 """A DAG run that takes longer is given up."""
 
@@ -134,7 +136,7 @@ def main() -> int:
         with alone(places), PeakMemory() as memory, _servers(places) as servers:
             rows = catalog.build(places.landing, catalog.DATES, options.products)
             console.print(f"landed {rows} in {places.landing}", markup=False, highlight=False)
-            settings = places.settings(options.train_arguments)
+            settings = places.settings(options.train_arguments, ui_url=MLFLOW_UI)
             with Airflow(places.airflow, ROOT, servers, settings) as airflow:
                 airflow.start()
                 summary = Journey(airflow, places, catalog.DATES, console).run()
