@@ -9,6 +9,7 @@ with the stated confidence, attribute by attribute).
 
 import math
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ def interval(right: float, n: int, level: float = 0.95) -> list[float] | None:
     return [float(low), float(high)]
 
 
+@cache
 def cells_needed(target: float, confidence_level: float, errors: int = 0) -> int:
     """The fewest cells, of which `errors` are wrong, that prove the target: 59 for .95 at .95 without an error."""
     n = math.ceil(math.log(1 - confidence_level) / math.log(target)) + errors
@@ -90,21 +92,18 @@ def walk(confidence: np.ndarray, right: np.ndarray, target: float, confidence_le
     order = np.argsort(-confidence, kind="stable")
     sorted_confidence, wrong = confidence[order], np.cumsum(~right[order].astype(bool))
     ends = np.flatnonzero(np.append(np.diff(sorted_confidence) != 0, True)) + 1  # ties stand or fall together
-    best: tuple[int, int, float] | None = None
-    for end in ends[ends >= start]:
-        errors = int(wrong[end - 1])
-        bound = lower_bound(int(end) - errors, int(end), confidence_level)
-        if bound < target:
-            break
-        best = int(end), errors, bound
-    if best is None:
-        first = int(ends[ends >= start][0])
+    ends = ends[ends >= start]
+    right_ones = ends - wrong[ends - 1]
+    bounds = np.where(right_ones > 0, stats.beta.ppf(1 - confidence_level, right_ones, ends - right_ones + 1), 0.0)
+    passed = int(np.argmin(np.append(bounds >= target, False)))  # how many sizes pass before the first failure
+    if not passed:
+        first = int(ends[0])
         return nothing(
             f"of the {first} most confident calibration cells {int(wrong[first - 1])} are wrong: "
             f"too many to promise {target:g}"
         )
-    accepted, errors, bound = best
-    threshold = float(sorted_confidence[accepted - 1])
+    accepted, bound = int(ends[passed - 1]), float(bounds[passed - 1])
+    threshold, errors = float(sorted_confidence[accepted - 1]), int(wrong[accepted - 1])
     return Promise(target, confidence_level, threshold, target, n, needed, accepted, errors, bound, None)
 
 
