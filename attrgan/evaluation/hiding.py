@@ -73,6 +73,7 @@ def at_rate(
             cells = frame[name]
             rare = cells if attribute.kind == "numeric" else -cells.map(cells.value_counts())
             weight[:, i] = 0.25 + 1.5 * rare.rank(pct=True).fillna(0.5).to_numpy(float)
+    weight *= known.sum(0) / np.maximum((weight * known).sum(0), 1e-9)  # a mean of 1 over the known cells of each
     return mask_of(known & (rng.random(known.shape) < np.clip(rate * weight, 0, 1)), schema)
 
 
