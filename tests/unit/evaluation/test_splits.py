@@ -1,0 +1,52 @@
+"""Which row serves what: by its id alone, and never for two things."""
+
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attrgan.evaluation.splits import id_hashes, split
+
+PARTS = ("train", "validation", "calibration", "holdout")
+
+
+def ids(n: int, start: int = 0) -> pd.Series:
+    return pd.Series([f"item-{i}" for i in range(start, start + n)], dtype=object)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=6), unique=True, min_size=1, max_size=120))
+def test_parts_are_disjoint_and_complete_for_any_ids(names):
+    parts = split(pd.Series(names, dtype=object))
+    everything = np.concatenate([getattr(parts, name) for name in PARTS])
+    assert sorted(everything.tolist()) == list(range(len(names)))
+
+
+def test_new_rows_never_move_a_row_in_or_out_of_holdout():
+    few, many = ids(500), pd.concat([ids(700, start=5000), ids(500)], ignore_index=True)
+    before = set(few[split(few).holdout])
+    after = set(many[split(many).holdout])
+    assert before
+    assert before == after & set(few)
+
+
+def test_the_order_of_rows_does_not_matter():
+    rows = ids(400)
+    shuffled = rows.sample(frac=1, random_state=0).reset_index(drop=True)
+    for name in PARTS:
+        assert set(rows[getattr(split(rows), name)]) == set(shuffled[getattr(split(shuffled), name)])
+
+
+def test_shares_are_those_that_the_promise_was_sized_for():
+    parts = split(ids(10_000))
+    assert len(parts.calibration) == 2000
+    assert len(parts.validation) == 1000
+    assert 850 < len(parts.holdout) < 1150
+
+
+def test_a_hundred_rows_leave_twenty_to_calibrate_on():
+    assert len(split(ids(100)).calibration) == 20
+
+
+def test_hashes_are_the_same_in_every_process_and_version():
+    assert id_hashes(pd.Series(["P001", "ключ"])).tolist() == [2725536419909445026, 99027884978862018]
