@@ -6,6 +6,7 @@ all, and running it again for the same run and the same inputs does nothing. Hea
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,8 +126,9 @@ def train(
     from attrgan.training.train import train as run
 
     parsed, device = Schema.load(schema), _device(device)
-    given = {"seed": settings().seed if seed is None else seed, "epochs": epochs, "max_minutes": max_minutes}
-    options = Options(**given | ({} if adversarial_weight is None else {"adversarial_weight": adversarial_weight}))
+    options = Options(seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes)
+    if adversarial_weight is not None:
+        options = replace(options, adversarial_weight=adversarial_weight)
     checkpoints = _checkpoints(out, resume)
 
     def work(stage: Path) -> Result:
@@ -286,7 +288,7 @@ def complete(
     run_id = run_id or str(uuid.uuid4())
 
     def work(stage: Path) -> Result:
-        table = _table(catalog, loaded.schema)
+        table = _table(catalog)
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
         counts = _complete(loaded, table.slice(first, last - first), stage, features, run_id)
         details = {
@@ -299,7 +301,9 @@ def complete(
     return step("complete", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
 
 
-def _complete(model: "CompletionModel", table: "pa.Table", stage: Path, features: str | None, run_id: str) -> dict[str, Any]:
+def _complete(
+    model: "CompletionModel", table: "pa.Table", stage: Path, features: str | None, run_id: str
+) -> dict[str, Any]:
     """Completes a table chunk by chunk into the two files of the contract; returns the counts."""
     import pandas as pd
     import pyarrow as pa
@@ -368,7 +372,8 @@ def report(outputs: list[str], out: str, *, run_id: str | None = None) -> dict[s
     """Writes the HTML page of a run from the outputs of its steps."""
     from attrgan.evaluation.report import nightly_report
 
-    links = {"MLflow": settings().ui_url} if settings().ui_url else {}
+    ui = settings().ui_url
+    links = {"MLflow": ui} if ui else {}
     folder, name = str(out).rpartition("/")[::2]
     with storage.staged(folder or ".") as stage:
         result = nightly_report(outputs, stage / name, links)
@@ -378,8 +383,8 @@ def report(outputs: list[str], out: str, *, run_id: str | None = None) -> dict[s
 # --- shared --------------------------------------------------------------------------------------------------------
 
 
-def _table(catalog: str, schema: Schema) -> "pa.Table":
-    """The rows of a catalog that the schema fits; unreadable rows and a model's absent columns are bad input."""
+def _table(catalog: str) -> "pa.Table":
+    """The rows of a catalog; unreadable ones are bad input."""
     from attrgan.lake.catalog import read_catalog
 
     found = read_catalog(catalog)
@@ -398,7 +403,7 @@ def _read(catalog: str, schema: Schema, *, keep_deleted: bool = True) -> "tuple[
 
     from attrgan.lake.catalog import to_frame
 
-    table = _table(catalog, schema)
+    table = _table(catalog)
     if not keep_deleted:
         table = table.filter(pa.array(~_deleted(table)))
     return table, to_frame(table, schema)
@@ -412,7 +417,7 @@ def _deleted(table: "pa.Table") -> Any:
 
 
 def _left_alone(table: "pa.Table", schema: Schema) -> Any:
-    """bool (rows, A): the cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
+    """bool (rows, A): cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
     import numpy as np
 
     given = np.stack([np.asarray(table[name].is_valid()) for name in schema.attributes], 1)
@@ -472,7 +477,11 @@ def masks(frame: "pd.DataFrame", schema: Schema, missing: str, rate: float | Non
 
 
 def _picture(
-    model: "CompletionModel", measured: dict[str, Any], cells: "dict[str, pd.DataFrame]", stage: Path, log: Path | None = None
+    model: "CompletionModel",
+    measured: dict[str, Any],
+    cells: "dict[str, pd.DataFrame]",
+    stage: Path,
+    log: Path | None = None,
 ) -> None:
     """Plots and the report of scored cells."""
     from attrgan.evaluation import plots
@@ -510,7 +519,9 @@ def _device(device: str) -> str:
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {device} is not known: expected auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda was asked for, but torch finds no GPU: use --device auto or a CUDA build of torch")
+        raise InputError(
+            "--device cuda was asked for, but torch finds no GPU: use --device auto or a CUDA build of torch"
+        )
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 

@@ -24,14 +24,20 @@ app = typer.Typer(
 config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
-CatalogArgument = Annotated[str, typer.Argument(metavar="CATALOG", help="Parquet, CSV or JSON Lines; file, folder or URL.")]
+CatalogArgument = Annotated[
+    str, typer.Argument(metavar="CATALOG", help="Parquet, CSV or JSON Lines; file, folder or URL.")
+]
 SchemaOption = Annotated[str, typer.Option("--schema", "-s", help="The schema, a YAML file.")]
 OutOption = Annotated[str, typer.Option("--out", "-o", help="Folder (or URL) to write to.")]
 OptionalOut = Annotated[str | None, typer.Option("--out", "-o", help="Folder (or URL) for the manifest.")]
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="Model folder or URI (models:/attrgan-product@champion).")]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="Model folder or URI (models:/attrgan-product@champion).")
+]
 FeaturesOption = Annotated[str | None, typer.Option(help="Feature cache; without it features are computed anew.")]
 RunOption = Annotated[str | None, typer.Option(help="Id of the run; a finished step of the same run is not repeated.")]
-EntityOption = Annotated[str | None, typer.Option(help="What a row is; default: the entity of the schema in the settings.")]
+EntityOption = Annotated[
+    str | None, typer.Option(help="What a row is; default: the entity of the schema in the settings.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -64,7 +70,12 @@ def infer_schema(
     from attrgan import api
 
     comments = api.infer_schema(catalog, out)
-    _say(comments, json, f"infer-schema: {len(comments)} guesses, each with its reason: read them before you train", f"→ {out}")
+    _say(
+        comments,
+        json,
+        f"infer-schema: {len(comments)} guesses, each with its reason: read them before you train",
+        f"→ {out}",
+    )
 
 
 @app.command()
@@ -89,7 +100,9 @@ def validate(
     schema: SchemaOption,
     out: OutOption,
     dt: Annotated[str | None, typer.Option(help="Only this landing partition.")] = None,
-    until: Annotated[str | None, typer.Option(help="Newest version of each item over the partitions up to this date.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Newest version of each item over the partitions up to this date.")
+    ] = None,
     warehouse: Annotated[str | None, typer.Option(help="Where the null rates of the past are.")] = None,
     run_id: RunOption = None,
     json: JsonOption = False,
@@ -104,7 +117,9 @@ def validate(
 
 
 @app.command()
-def features(catalog: CatalogArgument, schema: SchemaOption, out: OutOption, run_id: RunOption = None, json: JsonOption = False) -> None:
+def features(
+    catalog: CatalogArgument, schema: SchemaOption, out: OutOption, run_id: RunOption = None, json: JsonOption = False
+) -> None:
     """Encode new and changed items into a feature cache.
 
     Example: attrgan features out/validated/valid.parquet --schema schema.yaml -o cache
@@ -124,10 +139,14 @@ def train(
     adversarial_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of L_G beside the supervised loss; 0 switches it off.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training rows; default: from their number.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training rows; default: from their number.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop training after this long.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the model folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in the model folder.")
+    ] = False,
     run_id: RunOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -220,7 +239,9 @@ def shards(validated: Annotated[str, typer.Argument(help="Output folder of `attr
 
 @app.command()
 def audit(
-    completed: Annotated[list[str], typer.Argument(help="Output folders of `attrgan complete`, in the order of shards.")],
+    completed: Annotated[
+        list[str], typer.Argument(help="Output folders of `attrgan complete`, in the order of shards.")
+    ],
     validation: Annotated[str, typer.Option(help="Output folder of `attrgan validate`.")],
     out: OutOption,
     run_id: RunOption = None,
@@ -237,11 +258,15 @@ def audit(
 
 @app.command()
 def publish(
-    completed: Annotated[list[str], typer.Argument(help="Output folders of `attrgan complete`, in the order of shards.")],
+    completed: Annotated[
+        list[str], typer.Argument(help="Output folders of `attrgan complete`, in the order of shards.")
+    ],
     warehouse: Annotated[str, typer.Option(help="URL of the Delta tables.")],
     dt: Annotated[str, typer.Option(help="Partition date, YYYY-MM-DD.")],
     run_id: Annotated[str, typer.Option(help="Id of the run.")],
-    validation: Annotated[str | None, typer.Option(help="Output folder of `attrgan validate`: products and quarantine.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Output folder of `attrgan validate`: products and quarantine.")
+    ] = None,
     out: OptionalOut = None,
     json: JsonOption = False,
 ) -> None:
@@ -329,7 +354,9 @@ def doctor(json: JsonOption = False) -> None:
     from attrgan import doctor as machine
 
     checks = machine.doctor()
-    lines = [f"{'ok  ' if c.ok else 'FAIL'} {c.name}: {c.found}" + (f" → {c.advice}" if c.advice else "") for c in checks]
+    lines = [
+        f"{'ok  ' if c.ok else 'FAIL'} {c.name}: {c.found}" + (f" → {c.advice}" if c.advice else "") for c in checks
+    ]
     _say([asdict(c) for c in checks], json, *lines)
     if not all(c.ok for c in checks):
         raise typer.Exit(3)
@@ -364,9 +391,14 @@ def _table_of_metrics(path: Path) -> None:
     from rich.table import Table
 
     attributes = json_library.loads(path.read_text(encoding="utf-8"))["attributes"]
-    table = Table("attribute", *(("cells", "right", "mode/median", "promised", "realised", "coverage", "what is not filled, and why")))
+    table = Table(
+        "attribute",
+        *(("cells", "right", "mode/median", "promised", "realised", "coverage", "what is not filled, and why")),
+    )
     for name, f in attributes.items():
-        row = [_percent(f.get(k)) for k in ("accuracy", "baseline", "promised_precision", "realised_precision", "coverage")]
+        row = [
+            _percent(f.get(k)) for k in ("accuracy", "baseline", "promised_precision", "realised_precision", "coverage")
+        ]
         table.add_row(name, str(f["n"]), *row, f.get("reason") or "")
     Console(width=None if sys.stdout.isatty() else 150).print(table)
 
@@ -386,9 +418,11 @@ def main() -> None:
         typer.echo("attrgan: interrupted; nothing half written", err=True)
         sys.exit(130)
     except MemoryError:
-        typer.echo("attrgan: out of memory: complete the catalog in slices (--shard i/n) or train on fewer rows", err=True)
+        typer.echo(
+            "attrgan: out of memory: complete the catalog in slices (--shard i/n) or train on fewer rows", err=True
+        )
         sys.exit(1)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         from logging import getLogger
 
         getLogger("attrgan").debug("a fault of ours", exc_info=True)

@@ -58,7 +58,9 @@ class Kubernetes(_Section):
     pool: str = "default_pool"
     gpu_pool: str = "gpu"
     env: dict[str, str] = Field(default_factory=dict, description="plain variables of the pod; never secrets")
-    env_from_secrets: list[str] = Field(default_factory=list, description="names of secrets whose keys become variables")
+    env_from_secrets: list[str] = Field(
+        default_factory=list, description="names of secrets whose keys become variables"
+    )
     startup_timeout_seconds: int = 600
 
 
@@ -74,10 +76,14 @@ class Settings(BaseSettings):
     warehouse: str = Field("var/warehouse", description="Delta tables and the feature cache")
     runs: str = Field("var/runs", description="outputs and manifests of each run, by DAG, dt and task")
     tracking_uri: str = Field("sqlite:///var/mlflow/mlflow.db", description="MLflow tracking and registry")
-    artifact_root: str | None = Field("var/mlflow/artifacts", description="where a new MLflow experiment keeps artifacts")
+    artifact_root: str | None = Field(
+        "var/mlflow/artifacts", description="where a new MLflow experiment keeps artifacts"
+    )
     ui_url: str | None = Field(None, description="base URL of the MLflow UI, for links in reports")
     runner: Literal["local", "kubernetes"] = Field("local", description="a task is a local process or a pod")
-    train_arguments: list[str] = Field(default_factory=list, description="extra arguments of `attrgan train` in the DAG")
+    train_arguments: list[str] = Field(
+        default_factory=list, description="extra arguments of `attrgan train` in the DAG"
+    )
     seed: int = 0
     quality: Quality = Quality()
     completion: Completion = Completion()
@@ -90,8 +96,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, the environment over the file."""
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file())

@@ -81,7 +81,8 @@ class Schema(BaseModel):
             for other in attribute.derived_with:
                 if other not in self.attributes and other not in self.sequence_columns:
                     raise ValueError(
-                        f"attribute {name!r} is derived_with {other!r}, which is neither an attribute nor a sequence column"
+                        f"attribute {name!r} is derived_with {other!r}, "
+                        "which is neither an attribute nor a sequence column"
                     )
         return self
 
@@ -130,7 +131,7 @@ class Schema(BaseModel):
 
     @cached_property
     def columns(self) -> dict[str, str]:
-        """Every column the schema names → its role (`id`, `category`, `text`, `image`, `audio`, `sequence`, `attribute`)."""
+        """Every column the schema names → its role: id, category, text, image, audio, sequence or attribute."""
         roles = {self.id: "id"}
         if self.category:
             roles[self.category] = "category"
@@ -160,5 +161,7 @@ class Schema(BaseModel):
                 for member in list(members):
                     together[member] |= members
         order = list(self.attributes)
-        sequences = {name: [c for c in a.derived_with if c not in self.attributes] for name, a in self.attributes.items()}
+        sequences = {
+            name: [c for c in a.derived_with if c not in self.attributes] for name, a in self.attributes.items()
+        }
         return {n: (n, *sorted(m - {n}, key=order.index), *sequences[n]) for n, m in together.items()}

@@ -1,12 +1,12 @@
-"""attrgan against mode/median and against a linear model per column, on the demo's catalog: the same rows, the same cells.
+"""attrgan against mode/median and a linear model per column, on the demo's catalog: the same rows, the same cells.
 
     make demo && .venv/bin/python benchmarks/complete_journey.py
 
 The peer is what one would build in an afternoon: per column, TF-IDF of the text (character 2- to 4-grams) and one-hot
-of the other attributes (a third of them hidden), logistic regression (ridge on the logarithm for numbers). It learns from every row that is not
-held out; attrgan sets a third of those aside for validation and calibration. Scored are all known cells of the rows
-that neither has seen, each hidden once, together with what gives it away; intervals are 95 % (Clopper–Pearson for
-shares, over cells). Nothing is tuned on these rows.
+of the other attributes (a third of them hidden), logistic regression (ridge on the logarithm for numbers). It learns
+from every row that is not held out; attrgan sets a third of those aside for validation and calibration. Scored are all
+known cells of the rows that neither has seen, each hidden once, together with what gives it away; intervals are 95 %
+(Clopper–Pearson for shares, over cells). Nothing is tuned on these rows.
 """
 
 import argparse
@@ -41,7 +41,9 @@ class LinearPeer:
         self.text = schema.text
         together = set(schema.hidden_together[name])
         self.others = [n for n, a in schema.attributes.items() if a.kind != "numeric" and n not in together]
-        self.words = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=2, max_features=50_000, sublinear_tf=True)
+        self.words = TfidfVectorizer(
+            analyzer="char_wb", ngram_range=(2, 4), min_df=2, max_features=50_000, sublinear_tf=True
+        )
         self.values = OneHotEncoder(handle_unknown="ignore", min_frequency=2)
 
     def features(self, frame: pd.DataFrame, fit: bool = False) -> sparse.csr_matrix:
@@ -69,7 +71,9 @@ class LinearPeer:
         return np.expm1(predicted) if self.numeric else predicted
 
 
-def peer_right(schema: Schema, train: pd.DataFrame, test: pd.DataFrame, masks: list[hiding.Mask]) -> dict[str, np.ndarray]:
+def peer_right(
+    schema: Schema, train: pd.DataFrame, test: pd.DataFrame, masks: list[hiding.Mask]
+) -> dict[str, np.ndarray]:
     """Attribute → right or wrong for every scored cell, in the order of `metrics.answer_hidden`."""
     known = hiding.known_cells(test, schema)
     found: dict[str, list[np.ndarray]] = {}
@@ -104,23 +108,33 @@ def main() -> None:
     started = time.perf_counter()
     peer = peer_right(schema, train, test, masks)
     seconds = time.perf_counter() - started
-    table = Table("attribute", "cells", "mode/median", "linear", "attrgan", "attrgan / linear", "promised", "realised (n, 95 %)")
+    table = Table(
+        "attribute", "cells", "mode/median", "linear", "attrgan", "attrgan / linear", "promised", "realised (n, 95 %)"
+    )
     for name, right in peer.items():
         f = ours[name]
         low, high = interval(right.sum(), len(right))
-        realised = "nothing filled" if f["realised_precision"] is None else (
-            f"{f['realised_precision']:.3f} ({f['realised_n']}, {f['realised_interval'][0]:.3f}–{f['realised_interval'][1]:.3f})"
-        )
-        table.add_row(
-            name, str(f["n"]), f"{f['baseline']:.3f}", f"{right.mean():.3f} ({low:.3f}–{high:.3f})",
-            f"{f['accuracy']:.3f} ({f['accuracy_interval'][0]:.3f}–{f['accuracy_interval'][1]:.3f})",
-            f"{f['accuracy'] / max(right.mean(), 1e-9):.2f}", "–" if f["promised_precision"] is None else f"{f['promised_precision']:.2f}", realised,
-        )  # fmt: skip
+        a, b = f["accuracy_interval"]
+        row = [
+            f"{f['baseline']:.3f}",
+            f"{right.mean():.3f} ({low:.3f}–{high:.3f})",
+            f"{f['accuracy']:.3f} ({a:.3f}–{b:.3f})",
+        ]
+        row += [f"{f['accuracy'] / max(right.mean(), 1e-9):.2f}", "–", "nothing filled"]
+        if f["realised_precision"] is not None:
+            a, b = f["realised_interval"]
+            row[-2:] = [
+                f"{f['promised_precision']:.2f}",
+                f"{f['realised_precision']:.3f} ({f['realised_n']}, {a:.3f}–{b:.3f})",
+            ]
+        table.add_row(name, str(f["n"]), *row)
     means = [np.mean([r.mean() for r in peer.values()]), np.mean([ours[n]["accuracy"] for n in peer])]
     Console(width=150).print(table)
     trained = json.loads((model_folder / "metrics.json").read_text())["training_seconds"]
     print(f"mean accuracy: linear {means[0]:.3f}, attrgan {means[1]:.3f}, ratio {means[1] / means[0]:.3f}")
-    print(f"rows: {len(train)} to learn from, {len(test)} held out; seconds: linear {seconds:.0f}, attrgan {trained:.0f}")
+    print(
+        f"rows: {len(train)} to learn from, {len(test)} held out; seconds: linear {seconds:.0f}, attrgan {trained:.0f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Completes a catalog: predicts its empty cells, decides what becomes of each, writes what was accepted.
 
-A cell is *filled* when its confidence reaches the threshold of its attribute's promise, *not_applicable* when the answer
-that reaches it is `n/a`, put up for *review* below that, and *abstained* from when it is hardly more than a guess.
+A cell is *filled* when its confidence reaches the threshold of its attribute's promise, *not_applicable* when the
+answer that reaches it is `n/a`, put up for *review* below that, *abstained* from when it is hardly more than a guess.
 Given values are never touched: the output is the input table with null cells replaced.
 """
 
@@ -37,7 +37,8 @@ def wanted_cells(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
 
 def completions(
     model: "CompletionModel", frame: pd.DataFrame, features: pa.Table | None = None,
-    *, whole_numbers: set[str] | None = None, review_confidence: float = REVIEW_CONFIDENCE, leave: np.ndarray | None = None,
+    *, whole_numbers: set[str] | None = None, review_confidence: float = REVIEW_CONFIDENCE,
+    leave: np.ndarray | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Answers every empty cell.
 
@@ -72,7 +73,18 @@ def completions(
         part["source"], part["evidence"] = _provenance(answer, schema, name, frame, inputs)
         part.loc[part["status"] == "not_applicable", "value"] = None
         parts.append(part)
-    columns = [schema.id, "attribute", "value", "number", "lower", "upper", "confidence", "status", "source", "evidence"]
+    columns = [
+        schema.id,
+        "attribute",
+        "value",
+        "number",
+        "lower",
+        "upper",
+        "confidence",
+        "status",
+        "source",
+        "evidence",
+    ]
     if not parts:
         return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
     return pd.concat(parts).sort_values(["row", "order"], kind="stable")[columns].reset_index(drop=True)
@@ -175,7 +187,7 @@ def to_table(decided: pd.DataFrame, schema: Schema, ids: pa.ChunkedArray, run: d
 
 def counts(frame: pd.DataFrame, decided: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     """How many cells were missing and what became of them, in all and per attribute."""
-    tally = decided.groupby(["attribute", "status"]).size() if len(decided) else {}
+    tally: dict[Any, int] = decided.groupby(["attribute", "status"]).size().to_dict() if len(decided) else {}
     attributes = {
         name: {"missing_before": int(frame[name].isna().sum())}
         | {status: int(tally.get((name, status), 0)) for status in STATUSES}

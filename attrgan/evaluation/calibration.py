@@ -125,5 +125,7 @@ def fit_temperature(logits: list[np.ndarray], targets: list[np.ndarray]) -> floa
             total += float(np.minimum(normaliser - scaled[np.arange(len(target)), target], 20).sum())
         return total
 
-    found = optimize.minimize_scalar(loss, bounds=(math.log(0.25), math.log(8)), method="bounded", options={"xatol": 0.01})
+    found = optimize.minimize_scalar(
+        loss, bounds=(math.log(0.25), math.log(8)), method="bounded", options={"xatol": 0.01}
+    )
     return float(math.exp(found.x))

@@ -37,10 +37,10 @@ def together(schema: Schema) -> np.ndarray:
 def mask_of(cells: np.ndarray, schema: Schema) -> Mask:
     """Adds to hidden cells, bool (N, A), what has to be hidden with them."""
     cells = (cells.astype(np.float32) @ together(schema).astype(np.float32)) > 0
-    groups = {}
+    groups: dict[str, np.ndarray] = {}
     for name, group in schema.sequences.items():
         gives_away = [bool(set(schema.hidden_together[a]) & set(group.columns)) for a in schema.attributes]
-        groups[name] = cells[:, gives_away].any(1)
+        groups[name] = np.asarray(cells[:, gives_away].any(1))
     return Mask(cells, groups)
 
 
@@ -61,8 +61,8 @@ def at_rate(
     """Hides a share of the known cells.
 
     Args:
-        missing: `mcar`: each with the same chance; `mar`: more often in items whose other cells are missing; `mnar`: more
-            often where the value itself is rare (or, for numbers, large). The mean rate is the same.
+        missing: `mcar`: each with the same chance; `mar`: more often in items whose other cells are missing; `mnar`:
+            more often where the value itself is rare (or, for numbers, large). The mean rate is the same.
     """
     known = known_cells(frame, schema)
     weight = np.ones(known.shape)

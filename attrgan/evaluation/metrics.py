@@ -1,6 +1,7 @@
 """How good a model is on cells whose answer is known: hidden, completed, compared."""
 
 import json
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,11 @@ def is_right(value: np.ndarray, truth: np.ndarray, attribute: Attribute) -> np.n
     if attribute.kind == "numeric":
         value, truth = value.astype(float), truth.astype(float)
         return np.abs(value - truth) <= np.where(truth == 0, 1e-9, attribute.tolerance * np.abs(truth) * (1 + 1e-9))
-    return np.array([v == t for v, t in zip(value, truth, strict=True)], dtype=bool)
+    return np.array([_normal(v) == _normal(t) for v, t in zip(value, truth, strict=True)], dtype=bool)
+
+
+def _normal(value: object) -> str:
+    return unicodedata.normalize("NFC", str(value)).strip()
 
 
 def baselines(frame: pd.DataFrame, schema: Schema) -> dict[str, Any]:
@@ -90,7 +95,9 @@ def _figures(name: str, cells: pd.DataFrame | None, model: CompletionModel) -> d
     figures |= {
         "accuracy": float(right.mean()),
         "accuracy_interval": interval(right.sum(), len(right)),
-        "baseline": float(is_right(baseline, cells["truth"].to_numpy(), attribute).mean()) if baseline[0] is not None else 0.0,
+        "baseline": float(is_right(baseline, cells["truth"].to_numpy(), attribute).mean())
+        if baseline[0] is not None
+        else 0.0,
         "ece": expected_calibration_error(confidence, right),
         "cov95": coverage_at(confidence, right),
         "coverage": float(accepted.mean()),
@@ -102,9 +109,10 @@ def _figures(name: str, cells: pd.DataFrame | None, model: CompletionModel) -> d
         truth, number = cells["truth"].to_numpy(float), cells["number"].to_numpy(float)
         cap = 10 * max(float(np.median(np.abs(truth - np.median(truth)))), 1e-9)
         error = np.minimum(np.abs(number - truth), cap).mean()
-        against = np.minimum(np.abs(float(baseline[0]) - truth), cap).mean()
+        against = None if baseline[0] is None else np.minimum(np.abs(float(baseline[0]) - truth), cap).mean()
         inside = (cells["lower"].to_numpy(float) <= truth) & (truth <= cells["upper"].to_numpy(float))
-        figures |= {"mae": float(np.abs(number - truth).mean()), "skill": float(1 - error / max(against, 1e-9))}
+        skill = None if against is None else float(1 - error / max(against, 1e-9))
+        figures |= {"mae": float(np.abs(number - truth).mean()), "skill": skill}
         figures["interval_coverage"] = float(inside.mean())
     return figures
 
@@ -113,7 +121,9 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: 
     """Mean distance of confidence from the share that is right, over bins of equally many cells."""
     order = np.argsort(confidence, kind="stable")
     parts = np.array_split(order, min(bins, len(order)))
-    return float(sum(len(p) * abs(confidence[p].mean() - right[p].mean()) for p in parts if len(p)) / max(len(order), 1))
+    return float(
+        sum(len(p) * abs(confidence[p].mean() - right[p].mean()) for p in parts if len(p)) / max(len(order), 1)
+    )
 
 
 def coverage_at(confidence: np.ndarray, right: np.ndarray, precision: float = 0.95) -> float:

@@ -47,7 +47,9 @@ def reliability(answers: dict[str, pd.DataFrame], out: Path) -> None:
         parts = [p for p in np.array_split(order, 10) if len(p)]
         confidence, right = cells["confidence"].to_numpy(float), cells["right"].to_numpy(float)
         axis.plot([0, 1], [0, 1], color=MUTED, linestyle=":")
-        axis.plot([confidence[p].mean() for p in parts], [right[p].mean() for p in parts], "o-", color=ACCENT, markersize=3)
+        axis.plot(
+            [confidence[p].mean() for p in parts], [right[p].mean() for p in parts], "o-", color=ACCENT, markersize=3
+        )
         axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="right")
 
     _grid(answers, draw, out)
@@ -72,7 +74,8 @@ def distributions(answers: dict[str, pd.DataFrame], schema: Schema, out: Path) -
     def draw(axis: "Axes", cells: pd.DataFrame) -> None:
         if schema.attributes[str(cells.attrs["attribute"])].kind == "numeric":
             truth, value = cells["truth"].to_numpy(float), cells["number"].to_numpy(float)
-            edges = np.linspace(*np.quantile(truth, [0.01, 0.99]), 25) if len(truth) > 1 else 10
+            low, high = np.quantile(truth, [0.01, 0.99])
+            edges = np.linspace(low, max(high, low + 1e-9), 25).tolist()
             axis.hist(truth, edges, color=MUTED, alpha=0.6, label="real")
             axis.hist(value, edges, histtype="step", color=ACCENT, label="generated")
         else:

@@ -77,7 +77,9 @@ def _numbers(cell: Any, steps: int) -> np.ndarray:
             result[: len(values)] = values.to_numpy(float)
         elif values.dtype.kind == "M" or values.map(lambda v: hasattr(v, "year") or isinstance(v, str)).any():
             dates = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
-            numbers = pd.to_numeric(values, errors="coerce") if values.dtype.kind != "M" else pd.Series(np.nan, values.index)
+            numbers = (
+                pd.to_numeric(values, errors="coerce") if values.dtype.kind != "M" else pd.Series(np.nan, values.index)
+            )
             days = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
             result[: len(values)] = numbers.where(numbers.notna(), days).to_numpy(float)
         else:

@@ -8,6 +8,7 @@ on a vocabulary: a token is the hash of its word and of its character 3-grams, s
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -103,7 +104,7 @@ def _encode_item(texts: tuple[str | None, ...]) -> list[np.ndarray]:
         grams += [e[1] for e in encoded[:MAX_TOKENS]]
         places += [(number, start, end) for _, start, end in tokens[:MAX_TOKENS]]
         wide.append(np.array([e[0] for e in encoded], np.uint32))
-        pairs = zip(tokens, tokens[1:], strict=False)
+        pairs = pairwise(tokens)
         wide.append(np.fromiter((_pair(a[0], b[0]) for a, b in pairs), np.uint32))
         if len(text) <= SHORT:
             wide += [e[2] for e in encoded]

@@ -1,11 +1,12 @@
 """Reads catalogs: Parquet, CSV or JSON Lines; a file, a folder or an fsspec URL.
 
 Choices: rows are held as an Arrow table with the types of the file, so that what was received can be given back
-unchanged; CSV is read as strings (only an empty field is null) and typed by the schema in `coerce`; a row that cannot be
-parsed is kept aside with its file and row number instead of stopping the run.
+unchanged; CSV is read as strings (only an empty field is null) and typed by the schema in `coerce`; a row that cannot
+be parsed is kept aside with its file and row number instead of stopping the run.
 """
 
 import json
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -315,12 +316,16 @@ def _fit(column: pa.Array, kind: str, untyped: bool) -> tuple[pa.Array, np.ndarr
 def parse_numbers(column: pa.Array) -> np.ndarray:
     """float64 (rows,): the numbers in a column of any scalar type, NaN where there is none."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return pd.to_numeric(pd.Series(column.to_pylist(), dtype=object), errors="coerce").to_numpy(float, na_value=np.nan)
+        return pd.to_numeric(pd.Series(column.to_pylist(), dtype=object), errors="coerce").to_numpy(
+            float, na_value=np.nan
+        )
     return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
 def _typed_numbers(column: pa.Array, numbers: np.ndarray, bad: np.ndarray) -> pa.Array:
-    whole = all(t is None or b or t.strip().lstrip("+-").isdigit() for t, b in zip(column.to_pylist(), bad, strict=True))
+    whole = all(
+        t is None or b or t.strip().lstrip("+-").isdigit() for t, b in zip(column.to_pylist(), bad, strict=True)
+    )
     safe = np.isfinite(numbers) & (np.abs(numbers) < 2**53)
     if whole and safe.any() and safe.sum() == np.isfinite(numbers).sum():
         return pa.array(np.where(safe, numbers, 0).astype("int64"), pa.int64(), mask=~safe)
@@ -363,7 +368,7 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
         elif role == "attribute" and kind == "list":
             frame[name] = pd.Series([canonical_list(v) for v in column.to_pylist()], dtype=object)
         elif kind == "value":
-            frame[name] = pd.Series(_strings(column), dtype=object)
+            frame[name] = pd.Series(_strings(column, nfc=role == "attribute"), dtype=object)
         else:
             frame[name] = pd.Series(column.to_pylist(), dtype=object)
     result = pd.DataFrame(frame)
@@ -377,18 +382,20 @@ def check_ids(ids: "pd.Series[str]") -> None:
         raise CatalogError(f"{int(ids.isna().sum())} rows have no {ids.name!r}: `attrgan validate` sets them aside")
     if twice := int(ids.duplicated().sum()):
         raise CatalogError(
-            f"{twice} duplicate ids in column {ids.name!r} (the first: {ids[ids.duplicated()].iloc[0]}): expected each id "
-            "once; `attrgan validate` keeps the last row of each"
+            f"{twice} duplicate ids in column {ids.name!r} (the first: {ids[ids.duplicated()].iloc[0]}): expected each "
+            "id once; `attrgan validate` keeps the last row of each"
         )
 
 
-def _strings(column: pa.Array) -> list[str | None]:
+def _strings(column: pa.Array, nfc: bool) -> list[str | None]:
+    """The cells as text without the blanks around it; `nfc`: one spelling per value (text keeps its own, for offsets)."""
     texts = (None if v is None else str(v).strip() for v in column.to_pylist())
-    return [text or None for text in texts]
+    return [(unicodedata.normalize("NFC", text) if nfc and text else text) or None for text in texts]
 
 
 def canonical_list(values: list[Any] | None) -> str | None:
     """A `multi` cell as one string: the sorted JSON list of its distinct values."""
     if values is None:
         return None
-    return json.dumps(sorted({str(v).strip() for v in values if v is not None}), ensure_ascii=False)
+    distinct = {unicodedata.normalize("NFC", str(v)).strip() for v in values if v is not None}
+    return json.dumps(sorted(distinct), ensure_ascii=False)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ def content_hash(place: str | Path) -> str:
     for path in storage.files(place):
         digest.update(path[len(root) :].encode())
         if storage.local_path(place):
-            with open(path, "rb") as file:
+            with Path(path).open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
         else:
@@ -56,7 +56,7 @@ def step(
     out: str | Path,
     work: Callable[[Path], Result],
     *,
-    inputs: dict[str, str | Path],
+    inputs: Mapping[str, str | Path],
     arguments: dict[str, Any] | None = None,
     run_id: str | None = None,
 ) -> dict[str, Any]:

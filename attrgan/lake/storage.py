@@ -87,7 +87,7 @@ def staged(out: str | Path) -> Iterator[Path]:
             fs.makedirs(fs._parent(destination), exist_ok=True)
             if target:
                 file.chmod(0o644)  # some libraries write for the owner alone; the next task may run as another user
-                os.replace(file, destination)
+                file.replace(destination)
             else:
                 fs.put_file(str(file), destination)
     finally:

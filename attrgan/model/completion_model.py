@@ -224,7 +224,9 @@ class CompletionModel:
             schema = Schema.load(folder / "schema.yaml")
             config = json.loads((folder / "config.json").read_text())
             tensors = load_file(folder / "model.safetensors")
-            arrays = {k.removeprefix("vocabulary."): v.numpy() for k, v in tensors.items() if k.startswith("vocabulary.")}
+            arrays = {
+                k.removeprefix("vocabulary."): v.numpy() for k, v in tensors.items() if k.startswith("vocabulary.")
+            }
             for name in arrays:
                 if name in ("words", "grams", "wide") or name.endswith(".hashed"):
                     arrays[name] = arrays[name].astype(np.uint32)
@@ -247,9 +249,7 @@ def hidden_rows(mask: Mask | None, rows: np.ndarray, attributes: int) -> Hidden:
     """The part of a mask that concerns the rows of a batch."""
     if mask is None:
         return Hidden(torch.zeros(len(rows), attributes, dtype=torch.bool))
-    return Hidden(
-        tensor(mask.cells[rows]), {name: tensor(group[rows]) for name, group in mask.groups.items()}
-    )
+    return Hidden(tensor(mask.cells[rows]), {name: tensor(group[rows]) for name, group in mask.groups.items()})
 
 
 def place(inputs: Inputs, row: int, token: int, length: int) -> tuple[int, int, int]:
@@ -275,5 +275,3 @@ def _join(parts: list[Prediction]) -> Prediction:
 
 def _write(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
-
-

@@ -21,7 +21,11 @@ class Discriminator(nn.Module):
         self.value = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.others = nn.Linear(width, width)
         self.score = nn.Sequential(
-            nn.Linear(3 * width, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, 1)
+            nn.Linear(3 * width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
         )
 
     def forward(

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from attrgan.features import sequence, text
 from attrgan.model.inputs import Batch, Layout, tensor
-from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
+from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary
 from attrgan.schema import Schema
 
 
@@ -61,7 +61,7 @@ class Output:
     """Scores and what the discriminator reads.
 
     Attributes:
-        logits: attribute → float32 (B, V), for open attributes (B, V + T · MAX_PHRASE): spans by start token, then length.
+        logits: attribute → float32 (B, V), for open attributes (B, V + T · MAX_PHRASE): spans by start, then length.
         context: float32 (B, D): the fused vector of each item.
         values: float32 (ΣV, D): the embeddings of the known values, attribute by attribute.
         spans: float32 (B, T · MAX_PHRASE, D): the embeddings of the spans' strings, where an attribute is open.
@@ -88,9 +88,7 @@ class TextEmbedding(nn.Module):
         shape = word.shape
         weight = (gram != 0).float().reshape(-1, gram.shape[-1])
         weight = weight / weight.sum(-1, keepdim=True).clamp(min=1)
-        bag = F.embedding_bag(
-            gram.reshape(-1, gram.shape[-1]), self.gram.weight, per_sample_weights=weight, mode="sum"
-        )
+        bag = F.embedding_bag(gram.reshape(-1, gram.shape[-1]), self.gram.weight, per_sample_weights=weight, mode="sum")
         return self.word(word) + bag.reshape(*shape, -1)
 
 
@@ -98,6 +96,7 @@ class SequenceLevel(nn.Module):
     """A group of aligned sequences → TOKENS tokens: attention-pooled steps and the statistics of the whole."""
 
     TOKENS = 3
+    edges: torch.Tensor
 
     def __init__(self, edges: torch.Tensor, hashes: int, columns: int, width: int) -> None:
         super().__init__()
@@ -117,7 +116,9 @@ class SequenceLevel(nn.Module):
         step = self.step(torch.cat([numbers.nan_to_num(), known.float()], -1))
         if self.code is not None and codes.shape[-1]:
             step = step + self.code(codes).mean(2)
-        recency = mask.sum(1, keepdim=True) - 1 - torch.arange(mask.shape[1])  # 0 is the last step, however many there are
+        recency = (
+            mask.sum(1, keepdim=True) - 1 - torch.arange(mask.shape[1])
+        )  # 0 is the last step, however many there are
         step = step + self.position[recency.clamp(min=0)]
         score = (step @ self.query.T / math.sqrt(step.shape[-1])).masked_fill(~mask[..., None], -1e4)
         pooled = score.softmax(1).transpose(1, 2) @ step
@@ -137,6 +138,13 @@ def piecewise(numbers: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
 
 class Generator(nn.Module):
     """G(z | features, known attributes)."""
+
+    size: Size
+    sequences: nn.ModuleList
+    string_words: torch.Tensor
+    string_grams: torch.Tensor
+    string_counts: torch.Tensor
+    edges: torch.Tensor
 
     def __init__(self, schema: Schema, vocabulary: Vocabulary, size: Size) -> None:
         super().__init__()
@@ -184,8 +192,8 @@ class Generator(nn.Module):
         self.wide = nn.EmbeddingBag(self.layout.rows, max(self.layout.columns, 1), mode="sum", sparse=True)
         nn.init.zeros_(self.wide.weight)
 
-    def _value_strings(self, known: dict[str, "object"], vocabulary: Vocabulary) -> None:
-        strings = [v for values in known.values() for v in values.values]  # type: ignore[attr-defined]
+    def _value_strings(self, known: dict[str, Values], vocabulary: Vocabulary) -> None:
+        strings = [v for values in known.values() for v in values.values]
         words, grams, counts = encode_strings(strings, vocabulary)
         self.register_buffer("string_words", words, persistent=False)
         self.register_buffer("string_grams", grams, persistent=False)
@@ -254,7 +262,7 @@ class Generator(nn.Module):
     def _attribute_tokens(
         self, batch: Batch, hidden: Hidden, z: torch.Tensor, values: torch.Tensor, strangers: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens (B, A + conditions, D) in the schema's order, and what of them is visible, bool of the same shape[:2]."""
+        """Tokens (B, A + conditions, D) in the schema's order, and which show a value: bool (B, A + conditions)."""
         table = values if strangers is None else torch.cat([values, strangers])
         known, tokens = {}, {}
         start, total = 0, sum(self.value_sizes)
@@ -298,7 +306,7 @@ class Generator(nn.Module):
             if name in hidden.groups:
                 present = present & ~hidden.groups[name][:, None]
             at, column = torch.nonzero(present, as_tuple=True)
-            edges = level.edges
+            edges: torch.Tensor = level.edges  # type: ignore[assignment]
             knot = (group[3][at, column][:, None] > edges[column]).sum(1)
             rows.append(at)
             index.append(self.layout.inputs[f"sequence.{name}"][0] + column * (edges.shape[1] + 1) + knot)
@@ -349,7 +357,11 @@ class Generator(nn.Module):
             score = score + matched
             if name in self.open and spans is not None:
                 start_of, end_of, words_of = torch.einsum("bd,pbtd->pbt", query, spans[0]) * scale
-                span = start_of[..., None] + _shifted(end_of) + _means(words_of[..., None]).unflatten(1, (-1, MAX_PHRASE))[..., 0]
+                span = (
+                    start_of[..., None]
+                    + _shifted(end_of)
+                    + _means(words_of[..., None]).unflatten(1, (-1, MAX_PHRASE))[..., 0]
+                )
                 span = span + self.span_length[self.open.index(name)] - 2
                 if unlisted is not None:
                     at = at[int(unlisted.sum()) :]

@@ -72,8 +72,8 @@ class Inputs:
     """N items as indices into a vocabulary.
 
     Attributes:
-        codes: int64 (N, C): index of the value of each categorical or open attribute, then of each condition; −1 unknown;
-            from the vocabulary's size on: a value not in the vocabulary, an index into `strangers`.
+        codes: int64 (N, C): index of the value of each categorical or open attribute, then of each condition; −1
+            unknown; from the vocabulary's size on: a value not in the vocabulary, an index into `strangers`.
         numbers: float32 (N, M): numeric attributes, NaN unknown.
         bins: int64 (N, M): their atom or bin, −1 unknown.
         tokens: `word`, `column`, `start`, `end` (t,) and `gram` (t, GRAMS) of all items one after the other.
@@ -175,7 +175,9 @@ def find_values(tokens: dict[str, np.ndarray], token_offsets: np.ndarray, vocabu
             last = hit + length - 1  # a phrase lies within one column of one item
             hit = hit[(row_of_token[hit] == row_of_token[last]) & (tokens["column"][hit] == tokens["column"][last])]
             value = np.array(of_length)[order[position[hit]]]
-            found.append(np.stack([row_of_token[hit], np.full(len(hit), attribute), value, hit, np.full(len(hit), length)]))
+            found.append(
+                np.stack([row_of_token[hit], np.full(len(hit), attribute), value, hit, np.full(len(hit), length)])
+            )
     table = np.concatenate(found, 1) if found else np.empty((5, 0), np.int64)
     table = table[:, np.argsort(table[0], kind="stable")].astype(np.int64)
     table[3] -= token_offsets[table[0]]

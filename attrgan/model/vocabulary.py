@@ -45,7 +45,7 @@ class Values:
 
     def codes(self, cells: pd.Series) -> np.ndarray:
         """int64 (rows,): the index of each cell's value, −1 where it is null or not known."""
-        return pd.Index(self.values, dtype=object).get_indexer(cells.to_numpy(dtype=object))
+        return pd.Index(self.values, dtype=object).get_indexer(pd.Index(cells, dtype=object))
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,9 @@ class Vocabulary:
         strings = [text.encode_value(v) for known in (*values.values(), *conditions.values()) for v in known.values]
         words = np.concatenate([flat(features["text.word"]), *(s[0] for s in strings)])
         grams = np.concatenate([flat(features["text.gram"]), *(s[1].ravel() for s in strings)])
-        outputs = sum(min(len(v.values), MAX_VALUES) for v in values.values()) + sum(len(n.value) for n in numbers.values())
+        outputs = sum(min(len(v.values), MAX_VALUES) for v in values.values()) + sum(
+            len(n.value) for n in numbers.values()
+        )
         budget = min(50_000, 12_000_000 // max(outputs, 1))
         wide = Hashes.fit(flat(features["text.wide"]), budget, at_least=2 if len(frame) > 500 else 1)
         document_frequency = np.bincount(wide.index(flat(features["text.wide"])), minlength=len(wide.known) + 1)

@@ -66,9 +66,7 @@ def targets(batch: Batch, generator: Generator, hidden: Hidden) -> Targets:
     return Targets(index)
 
 
-def _span_targets(
-    batch: Batch, attribute: int, size: int, right: torch.Tensor, unlisted: torch.Tensor
-) -> torch.Tensor:
+def _span_targets(batch: Batch, attribute: int, size: int, right: torch.Tensor, unlisted: torch.Tensor) -> torch.Tensor:
     """Replaces the index of an unlisted item's value by that of the first span that spells it."""
     row, value = batch.match_row, batch.match_value
     own = (batch.match_attribute == attribute) & unlisted[row] & (value == right[row])
@@ -111,7 +109,9 @@ def real_values(batch: Batch, generator: Generator, values: torch.Tensor) -> tup
     return torch.stack(cells, 1), torch.stack(known, 1)
 
 
-def generated_values(output: Output, generator: Generator, vocabulary: Vocabulary, values: torch.Tensor) -> torch.Tensor:
+def generated_values(
+    output: Output, generator: Generator, vocabulary: Vocabulary, values: torch.Tensor
+) -> torch.Tensor:
     """Embeddings (B, A, D) of G's choices: one sample per cell, straight-through Gumbel-softmax (Jang et al., 2017)."""
     cells = []
     starts = np.concatenate([[0], np.cumsum(generator.value_sizes)])

@@ -89,9 +89,7 @@ class Trainer:
         self.discriminator = Discriminator(len(schema.attributes), options.size.width)
         self.average = deepcopy(self.generator)
         self.model = CompletionModel(schema, self.vocabulary, self.average)
-        self.data = Data(
-            frame, features, self.model.inputs(frame, features), parts, hiding.known_cells(frame, schema)
-        )
+        self.data = Data(frame, features, self.model.inputs(frame, features), parts, hiding.known_cells(frame, schema))
         rows = len(parts.train)
         self.batch_size = options.batch_size or int(np.clip(2 ** round(np.log2(rows / 40)), 16, 192))
         self.steps = max(-(-rows // self.batch_size), 1)
@@ -118,7 +116,9 @@ class Trainer:
 
     # --- one run ---------------------------------------------------------------------------------------------------
 
-    def run(self, log: Callable[[dict[str, Any]], None], checkpoints: Path | None = None, resume: bool = False) -> dict[str, Any]:
+    def run(
+        self, log: Callable[[dict[str, Any]], None], checkpoints: Path | None = None, resume: bool = False
+    ) -> dict[str, Any]:
         """Trains to the end (or to `max_minutes`), and leaves the best averaged weights in `model`."""
         started, best, best_epoch, first = time.monotonic(), float("inf"), 0, 1
         best_state = deepcopy(self.average.state_dict())
@@ -145,7 +145,12 @@ class Trainer:
                 stopped = f"no better validation loss for {self.options.patience} epochs"
                 break
         self.average.load_state_dict(best_state)
-        return {"validation_loss": best, "best_epoch": best_epoch, "epochs": epoch if history else 0, "stopped": stopped}
+        return {
+            "validation_loss": best,
+            "best_epoch": best_epoch,
+            "epochs": epoch if history else 0,
+            "stopped": stopped,
+        }
 
     def _epoch(
         self, epoch: int, log: Callable[[dict[str, Any]], None], history: list[dict[str, Any]], started: float
@@ -267,7 +272,11 @@ class Trainer:
         each = []
         for logits, right in self.validation_scores().values():
             if right:
-                each.append(np.mean(np.concatenate([_negative_log_likelihood(s, r) for s, r in zip(logits, right, strict=True)])))
+                each.append(
+                    np.mean(
+                        np.concatenate([_negative_log_likelihood(s, r) for s, r in zip(logits, right, strict=True)])
+                    )
+                )
         return float(np.mean(each)) if each else 0.0
 
     @torch.inference_mode()
@@ -340,7 +349,8 @@ def train(
         device: `cpu` or `cuda`; on the CPU a seed decides every bit of the result.
     """
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # no tensor is read before it is written; saves a seventh
+    # no tensor is read before it is written, so filling them first buys nothing and costs a seventh of the time
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.sparse.check_sparse_tensor_invariants.disable()  # said aloud, or every run warns that it was not said
     # on the CPU no default device is set: looking it up at every call costs a tenth of the time
     with torch.device(device) if device != "cpu" else nullcontext():
@@ -400,7 +410,10 @@ def _calibrate(trainer: Trainer) -> None:
     for name in schema.attributes:
         answered = cells.get(name, nothing)
         promise = calibration.walk(
-            answered["confidence"].to_numpy(float), answered["right"].to_numpy(bool), schema.target(name), schema.confidence_level
+            answered["confidence"].to_numpy(float),
+            answered["right"].to_numpy(bool),
+            schema.target(name),
+            schema.confidence_level,
         )
         model.calibration[name] = {"temperature": model.temperature[name], **promise.as_dict()}
 
