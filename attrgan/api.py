@@ -75,7 +75,7 @@ def validate(
     from attrgan.quality.validation import validate as judge
 
     parsed, quality = Schema.load(schema), settings().quality
-    past = tables.past_null_rates(warehouse, dt or until or "9999-12-31") if warehouse else None
+    past = tables.past_null_rates(warehouse, dt or until or "9999-12-31", parsed.id) if warehouse else None
 
     def work(stage: Path) -> Result:
         found = read_catalog(catalog, dt=dt, until=until, id_column=parsed.id)

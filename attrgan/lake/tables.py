@@ -150,10 +150,11 @@ def current(warehouse: str, name: str, id_column: str, version: int | None = Non
     return pa.concat_tables(parts[::-1]) if parts else _rows(table, [])
 
 
-def past_null_rates(warehouse: str, before: str) -> dict[str, float] | None:
-    """Column → share of nulls in the latest partition of `products` before a date; None when there is none.
+def past_null_rates(warehouse: str, before: str, id_column: str) -> dict[str, float] | None:
+    """Column → share of nulls among the items of `products` as they were before a date; None when there were none.
 
-    Rows that remove an item do not count.
+    Of each item the newest version counts, so that the whole catalog and an increment of it are measured by the same;
+    items that have been removed do not count.
     """
     table = open_table(warehouse, "products")
     earlier = [dt for dt in _dates(table) if dt < check_date(before)] if table else []
@@ -162,10 +163,16 @@ def past_null_rates(warehouse: str, before: str) -> dict[str, float] | None:
     dataset = table.to_pyarrow_dataset()
     names = [n for n in dataset.schema.names if n not in (DT, POSITION)]
     nulls, rows = dict.fromkeys(names, 0), 0
-    for batch in dataset.to_batches(columns=names, filter=ds.field(DT) == max(earlier), batch_size=_BATCH_ROWS):
-        kept = _kept(pa.Table.from_batches([batch]))
-        rows += kept.num_rows
-        nulls = {n: nulls[n] + kept[n].null_count for n in names}
+    seen = pa.chunked_array([], _field(table, id_column).type)
+    for dt in sorted(earlier, reverse=True):
+        ids: list[pa.Array] = []
+        for batch in dataset.to_batches(columns=names, filter=ds.field(DT) == dt, batch_size=_BATCH_ROWS):
+            ids.append(batch[id_column])
+            newest = pa.Table.from_batches([batch]).filter(pc.invert(pc.is_in(batch[id_column], seen)))
+            kept = _kept(newest)
+            rows += kept.num_rows
+            nulls = {n: nulls[n] + kept[n].null_count for n in names}
+        seen = pa.chunked_array([*seen.chunks, *ids], seen.type)
     return {n: count / rows for n, count in nulls.items() if n != DELETED} if rows else None
 
 

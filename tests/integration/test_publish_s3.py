@@ -80,6 +80,6 @@ def test_a_night_is_published_to_an_object_store(warehouse, tmp_path):
 
 def test_a_table_that_is_not_there_is_no_error_of_the_store(warehouse):
     assert tables.version(warehouse, "completed") is None
-    assert tables.past_null_rates(warehouse, DT) is None
+    assert tables.past_null_rates(warehouse, DT, "id") is None
     with pytest.raises(InputError, match="no table completed"):
         tables.read(warehouse, "completed")

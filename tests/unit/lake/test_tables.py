@@ -224,13 +224,20 @@ def test_current_is_what_replaying_the_dates_gives(tmp_path_factory, updates):
         }
 
 
-def test_past_null_rates_come_from_the_latest_earlier_date_of_products(warehouse):
-    assert tables.past_null_rates(warehouse, JAN1) is None
-    put(warehouse, rows(id=["a", "b"], n=[None, 1]), JAN1)
-    put(warehouse, rows(id=["a", "b", "c"], n=[None, None, 1], _deleted=[None, False, True]), JAN2)
-    assert tables.past_null_rates(warehouse, JAN1) is None
-    assert tables.past_null_rates(warehouse, JAN2) == {"id": 0.0, "n": 0.5}
-    assert tables.past_null_rates(warehouse, JAN3) == {"id": 0.0, "n": 1.0}
+def test_past_null_rates_are_those_of_the_items_as_they_were_before_the_date(warehouse):
+    past = lambda before: tables.past_null_rates(warehouse, before, "id")  # noqa: E731
+    assert past(JAN1) is None
+    put(warehouse, rows(id=["a", "b", "c", "d"], n=[None, 1, None, 1]), JAN1)
+    put(warehouse, rows(id=["b", "c"], n=[None, 1], _deleted=[False, True]), JAN2)
+    assert past(JAN1) is None
+    assert past(JAN2) == {"id": 0.0, "n": 0.5}
+    assert past(JAN3) == {"id": 0.0, "n": 2 / 3}
+
+
+def test_a_whole_catalog_is_measured_against_the_catalog_and_not_against_its_last_increment(warehouse):
+    put(warehouse, rows(id=["a", "b", "c", "d"], n=[None, None, 1, 1]), JAN1)
+    put(warehouse, rows(id=["c"], n=[2]), JAN2)
+    assert tables.past_null_rates(warehouse, JAN3, "id") == {"id": 0.0, "n": 0.5}
 
 
 def test_a_file_url_is_the_same_place_as_its_path(warehouse):
