@@ -18,7 +18,7 @@ from attrgan.features import sequence, text
 from attrgan.lake import storage
 from attrgan.schema import Schema
 
-ENCODER = 1
+ENCODER = 2
 """Raised whenever an encoder of any level changes what it returns."""
 
 
@@ -93,7 +93,7 @@ def lookup(frame: pd.DataFrame, schema: Schema, cache: str | None) -> pa.Table:
     assert found is not None or not len(frame)
     if found is None:
         return encode(frame, schema)
-    return found.take(pa.array([positions[h] for h in hashes])).drop_columns("content_hash")
+    return found.take(pa.array([positions[h] for h in hashes], pa.int64())).drop_columns("content_hash")
 
 
 def _known(cache: str, version: str) -> set[str]:
