@@ -24,7 +24,9 @@ SHORT = 96
 """Texts up to this many characters also give character 2- to 4-grams to the linear part."""
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
-_TOKEN = re.compile(rf"[{_CJK}]|\d+(?:[.,]\d+)+|(?:(?![{_CJK}])[^\W_])+")
+# accents and vowel signs belong to the letter before them; `re` has no class for them
+_MARK = "".join(c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c) in ("Mn", "Mc"))
+_TOKEN = re.compile(rf"[{_CJK}][{_MARK}]*|\d+(?:[.,]\d+)+|(?:(?![{_CJK}])[^\W_][{_MARK}]*)+")
 
 
 def hash32(text: str) -> int:
