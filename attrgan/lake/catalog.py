@@ -7,6 +7,7 @@ be parsed is kept aside with its file and row number instead of stopping the run
 
 import json
 import unicodedata
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,11 +102,14 @@ def _snapshot(place: str, until: str, id_column: str | None) -> Catalog:
         part = read_catalog(place, dt=date)
         if id_column not in part.table.column_names:
             raise CatalogError(f"{place}/dt={date} has no column {id_column!r}, which the schema names as id")
-        ids = part.table[id_column].to_pylist()
+        ids = [None if i is None else str(i).strip() for i in part.table[id_column].to_pylist()]
         newest = np.array([i is None or i not in seen for i in ids], dtype=bool)
         superseded += int((~newest).sum())
         seen.update(i for i in ids if i is not None)
-        parts.append(part.take(newest & ~deleted(part.table)[0]))
+        removes = deleted(part.table)[0]
+        last = dict(zip(ids, removes, strict=True))  # within a date the last row of an item decides
+        gone = np.array([i is not None and last[i] for i in ids], dtype=bool)
+        parts.append(part.take(newest & ~gone & ~removes))
     catalog = _concatenate(parts[::-1])
     catalog.superseded = superseded
     return catalog
@@ -136,11 +140,11 @@ def _concatenate(parts: list[Catalog]) -> Catalog:
 
 
 def _as_strings(table: pa.Table, tables: list[pa.Table]) -> pa.Table:
-    """The table with those columns as strings whose type differs between the tables."""
+    """The table with those columns as strings whose types cannot be merged."""
     for i, name in enumerate(table.column_names):
         types = {t.schema.field(name).type for t in tables if name in t.column_names} - {pa.null()}
-        if len(types) > 1 and any(pa.types.is_string(t) or pa.types.is_large_string(t) for t in types):
-            table = table.set_column(i, name, pc.cast(table[name], pa.string()))
+        if len(types) > 1 and not all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in types):
+            table = table.set_column(i, name, _text_column(table[name].to_pylist()))
     return table
 
 
@@ -158,7 +162,7 @@ def _read_file(fs: fsspec.AbstractFileSystem, path: str) -> Catalog:
     try:
         with fs.open(path, "rb", compression="infer") as file:
             table, unreadable = reader(file, path)
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+    except (pa.ArrowException, UnicodeError, OSError, EOFError, zlib.error) as error:
         reason = str(error).splitlines()[0]
         raise CatalogError(f"{path} is not a table ({reason}): expected Parquet, CSV or JSON Lines") from None
     return Catalog(
@@ -184,9 +188,9 @@ def _read_parquet(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
 
 
 def _read_csv(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
-    delimiter = "\t" if ".tsv" in path.lower() else ","
+    delimiter = "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else ","
     data = file.read()
-    if b"\0" in data[:65536]:
+    if b"\0" in data:
         raise CatalogError(f"{path} is not a table (it holds NUL bytes): expected comma-separated text in UTF-8")
     unreadable: list[Unreadable] = []
 
@@ -215,9 +219,11 @@ def _read_json_lines(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
         if not line.strip():
             continue
         number += 1
+        if number == 1 and line.lstrip().startswith((b"[\n", b"[\r", b"[{")):
+            raise CatalogError(f"{path} holds a JSON array: expected one JSON object per line, no brackets around them")
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
             rows.append(row)
@@ -232,8 +238,15 @@ def _read_json_lines(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
 def _json_column(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # mixed types: as text, for validation to judge cell by cell
-        return pa.array([v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values])
+    except (pa.ArrowException, OverflowError, UnicodeError):  # as text, for validation to judge cell by cell
+        return _text_column(values)
+
+
+def _text_column(values: list[Any]) -> pa.Array:
+    """Values of any type as strings: what is no string as JSON."""
+    texts = (v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False, default=str) for v in values)
+    # half of a surrogate pair is no character
+    return pa.array([t and t.encode("utf-8", "replace").decode() for t in texts], pa.string())
 
 
 # --- from columns to cells -----------------------------------------------------------------------------------------
@@ -388,7 +401,7 @@ def check_ids(ids: "pd.Series[str]") -> None:
 
 
 def _strings(column: pa.Array, nfc: bool) -> list[str | None]:
-    """The cells as text without the blanks around it; `nfc`: one spelling per value (text keeps its own, for offsets)."""
+    """The cells as text without the blanks around it; `nfc`: one spelling per value (not for text: offsets)."""
     texts = (None if v is None else str(v).strip() for v in column.to_pylist())
     return [(unicodedata.normalize("NFC", text) if nfc and text else text) or None for text in texts]
 
