@@ -131,6 +131,7 @@ def main() -> int:
     console = Console(soft_wrap=True)
     console.width = max(console.width, 120)  # of the table, where there is no terminal
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits it ignored
     started, places = time.monotonic(), Places(options.var.resolve())
     try:
         with alone(places), PeakMemory() as memory, _servers(places) as servers:

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,15 +48,16 @@ class Servers:
     def stop(self) -> list[str]:
         """Stops them and all they have started; returns the names of those that ran."""
         running = self.alive()
-        family = [member for process in running.values() for member in [process, *_children(process)]]
+        family = _families(running.values())
         for process in running.values():
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
-        _, left = psutil.wait_procs(list(running.values()), timeout=GRACE_SECONDS)
-        for process in {*left, *family}:
+        psutil.wait_procs(list(running.values()), timeout=GRACE_SECONDS)
+        family |= _families(family)  # what they have started since
+        for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(family, timeout=GRACE_SECONDS)
+        psutil.wait_procs(list(family), timeout=GRACE_SECONDS)
         for child in self._children:
             child.poll()
         for file in self.pids.glob("*.json"):
@@ -118,6 +120,11 @@ def _process(pid_file: Path) -> psutil.Process | None:
         same = abs(process.create_time() - noted["born"]) < 1
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     return None
+
+
+def _families(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
+    """The processes and all below them."""
+    return {member for process in processes for member in [process, *_children(process)]}
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
