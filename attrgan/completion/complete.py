@@ -100,14 +100,15 @@ def decide(
     elif threshold is not None:
         accepted = answer.confidence >= threshold
         status[accepted] = np.where(answer.value[accepted] == NOT_APPLICABLE, "not_applicable", "filled")
+    status[answer.confidence == 0] = "abstained"  # there is nothing to suggest: no training row knew a value
     return status
 
 
-def _written(answer: "Prediction", attribute: Attribute, whole: bool) -> list[str]:
+def _written(answer: "Prediction", attribute: Attribute, whole: bool) -> list[str | None]:
     """The values in the catalog's own form."""
     if attribute.kind != "numeric":
         return list(answer.value)
-    return [str(round(v)) if whole else str(float(v)) for v in answer.number]
+    return [None if np.isnan(v) else str(round(v)) if whole else str(float(v)) for v in answer.number]
 
 
 def _provenance(

@@ -124,6 +124,8 @@ class CompletionModel:
     def _answer(
         self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, chosen: np.ndarray, output: Output
     ) -> Prediction:
+        if not self._can_answer(name, output):
+            return _no_answer(rows[chosen])
         scores = output.logits[name][tensor(chosen)] / self.temperature[name]
         probability = scores.softmax(-1).double().cpu().numpy()
         if name in self.vocabulary.numbers:
@@ -147,6 +149,11 @@ class CompletionModel:
                 for ss, js, p in zip(strings, best, probability, strict=True)
             ],
         )  # fmt: skip
+
+    def _can_answer(self, name: str, output: Output) -> bool:
+        """Whether there is anything to choose from: not where no training row knew a value."""
+        numbers = self.vocabulary.numbers.get(name)
+        return bool(output.logits[name].shape[1]) if numbers is None else bool(numbers.count.sum())
 
     def _answer_number(self, name: str, rows: np.ndarray, probability: np.ndarray) -> Prediction:
         numbers = self.vocabulary.numbers[name]
@@ -260,6 +267,15 @@ def place(inputs: Inputs, row: int, token: int, length: int) -> tuple[int, int, 
         return 0, 0, 0
     tokens = inputs.tokens
     return int(tokens["column"][first]), int(tokens["start"][first]), int(tokens["end"][last])
+
+
+def _no_answer(rows: np.ndarray) -> Prediction:
+    """Cells of an attribute whose values nobody knows: no value, no confidence."""
+    n, unknown = len(rows), np.full(len(rows), np.nan)
+    return Prediction(
+        rows=rows, value=np.full(n, None, dtype=object), confidence=np.zeros(n), number=unknown, lower=unknown,
+        upper=unknown, span=np.full((n, 2), -1), copied=np.zeros(n, bool), runners_up=[[] for _ in range(n)],
+    )  # fmt: skip
 
 
 def _join(parts: list[Prediction]) -> Prediction:

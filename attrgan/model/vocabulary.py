@@ -58,7 +58,7 @@ class Numbers:
         atom: bool (K,): whether the bin is a single value.
         within: float32 (K, K): `within[i, j]` is the share of bin j's training values within tolerance of `value[i]`.
         edges: float64 (E,): ascending quantiles, the knots of the piecewise-linear encoding of an input.
-        count: int64 (K,): training values in each bin.
+        count: int64 (K,): training values in each bin; one bin of none where no training row knows a number.
     """
 
     value: np.ndarray
@@ -90,7 +90,7 @@ class Numbers:
             atom=np.array([g[0] == g[-1] for g in groups]),
             within=within.astype(np.float32),
             edges=np.unique(np.quantile(known, np.linspace(0, 1, EDGES))),
-            count=np.array([len(g) for g in groups], np.int64),
+            count=np.array([len(g) for g in groups] if len(cells) else [0], np.int64),
         )
 
     def codes(self, numbers: np.ndarray) -> np.ndarray:

@@ -40,6 +40,8 @@ def choose_unlisted(
     for name in generator.open:
         i = generator.categorical.index(name)
         code = batch.codes[:, i]
+        if not len(vocabulary.values[name].values):
+            continue
         counts = tensor(vocabulary.values[name].counts)
         once = counts[code.clamp(0, len(counts) - 1)] <= 1
         chance = tensor(rng.random(len(batch)) < rate)
@@ -104,7 +106,8 @@ def real_values(batch: Batch, generator: Generator, values: torch.Tensor) -> tup
             i = generator.categorical.index(name)
             code = batch.codes[:, i]
             listed = (code >= 0) & (code < generator.value_sizes[i])
-            cells.append(values[torch.where(listed, code + int(starts[i]), 0)])
+            at = torch.where(listed, code + int(starts[i]), 0)
+            cells.append(values[at] if len(values) else values.new_zeros(len(code), values.shape[1]))
             known.append(listed)
     return torch.stack(cells, 1), torch.stack(known, 1)
 
@@ -116,6 +119,9 @@ def generated_values(
     cells = []
     starts = np.concatenate([[0], np.cumsum(generator.value_sizes)])
     for name in generator.attributes:
+        if not output.logits[name].shape[1]:  # nothing to choose from: no training row knew a value
+            cells.append(values.new_zeros(len(output.context), output.context.shape[1]))
+            continue
         choice = F.gumbel_softmax(output.logits[name], tau=1.0, hard=True)
         if name in generator.numeric:
             i = generator.numeric.index(name)
