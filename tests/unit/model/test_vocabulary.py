@@ -95,9 +95,7 @@ def test_restore_is_the_inverse_of_strings_and_arrays():
     fitted = Vocabulary.fit(rows, cache.encode(rows, SCHEMA), SCHEMA)
     again = Vocabulary.restore(fitted.strings(), fitted.arrays())
     assert again.strings() == fitted.strings()
-    assert fitted.strings()["conditions"] == {"department": ["Kitchen", "Clothes"]} or set(
-        fitted.strings()["conditions"]["department"]
-    ) == {"Kitchen", "Clothes"}
+    assert set(fitted.strings()["conditions"]["department"]) == {"Kitchen", "Clothes"}
     before, after = fitted.arrays(), again.arrays()
     assert before.keys() == after.keys()
     for name in before:

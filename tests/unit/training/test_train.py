@@ -1,0 +1,266 @@
+"""Training: a seed decides every byte, an interruption changes none, and the adversary does what its weight says."""
+
+import copy
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_catalog import OPTIONS, SCHEMA, catalog, with_gaps
+
+from attrgan.errors import CatalogError
+from attrgan.evaluation.splits import split
+from attrgan.features import cache
+from attrgan.lake.catalog import to_frame
+from attrgan.model import CompletionModel
+from attrgan.schema import Schema
+from attrgan.training import checkpoint, losses
+from attrgan.training.train import Options, Trainer, train, was_used
+
+ROWS = 120
+
+
+def items(rows: int = ROWS) -> pd.DataFrame:
+    return to_frame(with_gaps(catalog(rows)), SCHEMA)
+
+
+def run(folder: Path, options: Options = OPTIONS, frame: pd.DataFrame | None = None, **arguments) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = items() if frame is None else frame
+    arguments = {"say": lambda _: None} | arguments
+    train(SCHEMA, frame, cache.encode(frame, SCHEMA), options, folder, **arguments)
+    return folder
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    return run(tmp_path_factory.mktemp("trained"), dataclasses.replace(OPTIONS, epochs=3))
+
+
+def in_a_fresh_process(folder: Path, seed: int) -> bytes:
+    code = (
+        "import sys, dataclasses, pathlib; sys.path.insert(0, sys.argv[1]); sys.path.insert(0, sys.argv[2])\n"
+        "from test_train import run, OPTIONS\n"
+        "run(pathlib.Path(sys.argv[3]), dataclasses.replace(OPTIONS, seed=int(sys.argv[4])))\n"
+    )
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", code, str(here), str(here.parents[1]), str(folder), str(seed)]
+    environment = os.environ | {"PYTHONHASHSEED": "random", "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    return weights(folder)
+
+
+def test_a_seed_decides_every_byte_in_any_process_and_another_seed_gives_another_model(tmp_path):
+    first = in_a_fresh_process(tmp_path / "a", 7)
+    assert in_a_fresh_process(tmp_path / "b", 7) == first
+    assert in_a_fresh_process(tmp_path / "c", 8) != first
+
+
+class Killed(BaseException):
+    """A process that ends at once."""
+
+
+def interrupted_after(epoch: int):
+    """A listener to the log that ends the training when the first line of the next epoch comes."""
+
+    def say(line: str) -> None:
+        if line.startswith(f"Epoch [{epoch + 1}/"):
+            raise Killed
+
+    return say
+
+
+def test_a_resumed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path, trained):
+    options = dataclasses.replace(OPTIONS, epochs=3)
+    for epoch in (1, 2):
+        with pytest.raises(Killed):
+            run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(epoch), resume=True)
+    run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)
+    assert weights(tmp_path / "again") == weights(trained)
+    log = [json.loads(x) for x in (tmp_path / "again" / "training_log.jsonl").read_text().splitlines()]
+    undisturbed = [json.loads(x) for x in (trained / "training_log.jsonl").read_text().splitlines()]
+    assert log == undisturbed
+
+
+def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path, trained):
+    options = dataclasses.replace(OPTIONS, epochs=3)
+    with pytest.raises(Killed):
+        run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(2))
+    found = sorted((tmp_path / "c").glob("epoch-*.safetensors"))
+    assert len(found) == checkpoint.KEEP == 2
+    found[-1].write_bytes(found[-1].read_bytes()[:1000])
+    states, notes = checkpoint.load(tmp_path / "c")
+    assert notes["epoch"] == 1
+    assert states["generator"]
+    run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)
+    assert weights(tmp_path / "again") == weights(trained)
+
+
+def test_without_a_readable_checkpoint_training_starts_anew(tmp_path):
+    (tmp_path / "epoch-00001.safetensors").write_bytes(b"")
+    (tmp_path / "epoch-00002.safetensors").write_bytes(b"\x80\x04\x95pickle")
+    assert checkpoint.load(tmp_path) is None
+    assert checkpoint.load(tmp_path / "nowhere") is None
+
+
+def test_a_checkpoint_of_another_catalog_or_other_options_is_not_resumed(tmp_path):
+    options = dataclasses.replace(OPTIONS, epochs=3)
+    with pytest.raises(Killed):
+        run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(1))
+    other = to_frame(with_gaps(catalog(ROWS, seed=5)), SCHEMA)
+    resumed = run(tmp_path / "resumed", options, other, checkpoints=tmp_path / "c", resume=True)
+    anew = run(tmp_path / "anew", options, other)
+    assert weights(resumed) == weights(anew)
+
+
+def test_without_an_adversary_d_gives_g_no_gradient(tmp_path):
+    """The same step of G, whatever D says, where the adversarial weight is 0 — and not where it is not."""
+
+    def after_a_step(weight: float, d_scale: float) -> torch.Tensor:
+        frame = items()
+        options = dataclasses.replace(OPTIONS, adversarial_weight=weight)
+        trainer = Trainer(SCHEMA, frame, cache.encode(frame, SCHEMA), options)
+        for parameter in trainer.discriminator.parameters():
+            parameter.data *= d_scale
+        trainer.generator.train()
+        torch.manual_seed(0)
+        trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
+        return torch.cat([p.detach().flatten() for p in trainer.generator.parameters()])
+
+    assert torch.equal(after_a_step(0.0, 1.0), after_a_step(0.0, -5.0))
+    assert not torch.equal(after_a_step(0.5, 1.0), after_a_step(0.5, -5.0))
+
+
+def test_d_takes_no_step_on_the_loss_of_g_and_g_none_on_the_loss_of_d(monkeypatch):
+    frame = items()
+    trainer = Trainer(SCHEMA, frame, cache.encode(frame, SCHEMA), OPTIONS)
+    trainer.generator.train()
+    before = copy.deepcopy(trainer.discriminator.state_dict())
+    monkeypatch.setattr(trainer, "_discriminate", lambda *_: (0.0, 0.5))
+    trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
+    after = trainer.discriminator.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    monkeypatch.undo()
+    monkeypatch.setattr(losses, "supervised", lambda output, _: (output.context.sum() * 0, {}))
+    trainer.options = dataclasses.replace(trainer.options, adversarial_weight=0.0)
+    trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
+    assert any(not torch.equal(before[n], v) for n, v in trainer.discriminator.state_dict().items())
+
+
+def test_the_log_says_epoch_step_and_both_losses(tmp_path):
+    said: list[str] = []
+    run(tmp_path, dataclasses.replace(OPTIONS, log_every=2), say=said.append)
+    pattern = r"Epoch \[(\d+)/2\], Step \[(\d+)/(\d+)\], Loss_D: (\d+\.\d{4}), Loss_G: (\d+\.\d{4})\b.*"
+    found = [re.fullmatch(pattern, line) for line in said]
+    assert all(found)
+    assert len(found) >= 4
+    assert {m[1] for m in found} == {"1", "2"}
+    assert found[-1][2] == found[-1][3], "the last step of an epoch is always said"
+    records = [json.loads(line) for line in (tmp_path / "training_log.jsonl").read_text().splitlines()]
+    steps = [r for r in records if "step" in r]
+    assert len(steps) == len(said)
+    assert all(r["loss"] == pytest.approx(r["loss_d"] + r["loss_g"]) for r in steps)
+    assert [r["epoch"] for r in records if "validation_loss" in r] == [1, 2]
+
+
+def test_a_model_folder_holds_what_the_contract_names_and_nothing_pickled(trained):
+    names = {file.name for file in trained.iterdir()}
+    assert {"model.safetensors", "config.json", "schema.yaml", "calibration.json", "metrics.json", "training_log.jsonl"} <= names
+    assert not any(b"\x80\x04\x95" == (trained / name).read_bytes()[:3] for name in names)
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert (metrics["rows"]["validation"], metrics["rows"]["calibration"], sum(metrics["rows"].values())) == (12, 24, ROWS)
+    assert metrics["adversarial"]["weight"] == OPTIONS.adversarial_weight
+    assert 0 <= metrics["adversarial"]["discriminator_accuracy"] <= 1
+    calibration = json.loads((trained / "calibration.json").read_text())
+    assert all(c["threshold"] is None and c["reason"].startswith("needs 59") for c in calibration.values())
+
+
+def test_holdout_rows_are_the_only_ones_never_used(trained):
+    frame = items()
+    used = was_used(trained, frame["sku"])
+    assert np.flatnonzero(~used).tolist() == split(frame["sku"]).holdout.tolist()
+    assert not was_used(trained, pd.Series(["someone else"])).any()
+
+
+def test_vocabularies_are_fitted_on_training_rows_alone(tmp_path):
+    frame = items()
+    parts = split(frame["sku"])
+    for name in ("validation", "calibration", "holdout"):
+        frame.loc[getattr(parts, name), "colour"] = f"only in {name}"
+        frame.loc[getattr(parts, name), "price"] = 12345.0
+    model = CompletionModel.load(run(tmp_path, frame=frame))
+    assert not any(value.startswith("only in") for value in model.vocabulary.values["colour"].values)
+    assert model.vocabulary.numbers["price"].high.max() < 12345
+
+
+def test_calibration_and_holdout_rows_change_no_weight(tmp_path):
+    """What sets thresholds and what scores touch nothing else."""
+    frame = items()
+    before = run(tmp_path / "before", frame=frame)
+    parts = split(frame["sku"])
+    for rows in (parts.calibration, parts.holdout):
+        frame.loc[rows, "colour"] = "red"
+        frame.loc[rows, "title"] = "changed"
+    after = run(tmp_path / "after", frame=frame)
+    assert weights(before) == weights(after)
+    temperatures = [
+        {n: c["temperature"] for n, c in json.loads((f / "calibration.json").read_text()).items()} for f in (before, after)
+    ]
+    assert temperatures[0] == temperatures[1]
+
+
+@pytest.mark.parametrize("absent", [["colour"], ["price"], ["brand", "colour", "neckline", "tags", "unit"]])
+def test_attributes_nobody_knows_do_not_stop_a_training(tmp_path, absent):
+    frame = items()
+    for name in absent:
+        frame[name] = np.nan if SCHEMA.attributes[name].kind == "numeric" else None
+    model = CompletionModel.load(run(tmp_path, dataclasses.replace(OPTIONS, epochs=1), frame))
+    done = model.complete(frame)
+    assert done[done["attribute"].isin(set(absent) - {"brand"})]["status"].isin(["abstained"]).all()
+
+
+def test_a_catalog_without_a_single_known_cell_is_bad_input(tmp_path):
+    frame = items().assign(**dict.fromkeys(SCHEMA.attributes))
+    with pytest.raises(CatalogError, match="none of the .* rows to train on knows any of the attributes brand, colour"):
+        run(tmp_path, frame=frame.astype({"quantity": float, "price": float}))
+
+
+def test_levels_that_no_training_row_has_may_come_later(tmp_path):
+    frame = items()
+    without = frame.assign(title=None, description=None, week=None, paid=None, review=None)
+    model = CompletionModel.load(run(tmp_path, dataclasses.replace(OPTIONS, epochs=1), without))
+    long = frame.assign(week=[list(range(60))] * ROWS, paid=[[1.0] * 60] * ROWS)
+    assert len(model.complete(long)) == int(frame[list(SCHEMA.attributes)].isna().sum().sum())
+
+
+def test_too_few_rows_are_bad_input(tmp_path):
+    with pytest.raises(CatalogError, match=r"the catalog has 25 rows.*expected at least 20"):
+        run(tmp_path, frame=items(25))
+
+
+def test_training_stops_when_its_time_is_up(tmp_path):
+    folder = run(tmp_path, dataclasses.replace(OPTIONS, epochs=50, max_minutes=0.0))
+    outcome = json.loads((folder / "config.json").read_text())["outcome"]
+    assert outcome["epochs"] == 1
+    assert "minutes" in outcome["stopped"]
+
+
+def test_a_closed_vocabulary_is_all_a_model_ever_answers(tmp_path):
+    data = SCHEMA.dump()
+    data["attributes"] = {"colour": {"kind": "categorical", "values": ["red", "blue"]}}
+    schema = Schema.parse({k: v for k, v in data.items() if k in ("id", "text", "attributes")})
+    frame = to_frame(with_gaps(catalog(ROWS)), schema)
+    train(schema, frame, cache.encode(frame, schema), OPTIONS, tmp_path, say=lambda _: None)
+    done = CompletionModel.load(tmp_path).complete(frame)
+    assert set(done["value"]) <= {"red", "blue"}
