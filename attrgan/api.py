@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrgan import reading
 from attrgan.config import settings
-from attrgan.errors import CatalogError, GateError, InputError, SettingsError
+from attrgan.errors import GateError, InputError, SettingsError
 from attrgan.lake import landing as landing_places
 from attrgan.lake import manifest, storage
 from attrgan.lake.manifest import Result, step
@@ -95,7 +96,7 @@ def features(catalog: str, schema: str, out: str, *, run_id: str | None = None) 
     parsed = Schema.load(schema)
 
     def work(_: Path) -> Result:
-        updated = cache.update(_read(catalog, parsed)[1], parsed, out)
+        updated = cache.update(reading.read_frame(catalog, parsed)[1], parsed, out)
         counts = {"items": updated.items, "encoded": updated.encoded, "reused": updated.reused}
         return Result(counts, {"encoder_version": updated.encoder_version})
 
@@ -122,8 +123,8 @@ def train(
 ) -> Manifest:
     """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`."""
     from attrgan.features import cache
-    from attrgan.training.train import Options
     from attrgan.training.train import train as run
+    from attrgan.training.trainer import Options
 
     parsed, device = Schema.load(schema), _device(device)
     options = Options(seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes)
@@ -132,7 +133,7 @@ def train(
     checkpoints = _checkpoints(out, resume)
 
     def work(stage: Path) -> Result:
-        _, frame = _read(catalog, parsed, keep_deleted=False)
+        _, frame = reading.read_frame(catalog, parsed, keep_deleted=False)
         trained = run(
             parsed, frame, cache.lookup(frame, parsed, features), options, stage,
             say=say, checkpoints=checkpoints, resume=resume, device=device,
@@ -165,14 +166,14 @@ def evaluate(
         missing: how cells are chosen (`mcar`, `mar`, `mnar`).
         rate: share of the known cells to hide; None: each once with `mcar`, 0.3 otherwise.
     """
-    folder, loaded = _model(model)
+    folder, loaded = reading.load_model(model)
 
     def work(stage: Path) -> Result:
         from attrgan.evaluation import metrics
 
-        frame, left_out = _unused(catalog, loaded, [folder])
-        hidden = masks(frame, loaded.schema, missing, rate)
-        cells = metrics.answer_hidden(loaded, frame, _features(frame, loaded.schema, features), hidden)
+        frame, left_out = reading.unused_rows(catalog, loaded, [folder])
+        hidden = reading.masks(frame, loaded.schema, missing, rate)
+        cells = metrics.answer_hidden(loaded, frame, reading.features_of(frame, loaded.schema, features), hidden)
         measured = metrics.summarise(cells, loaded) | {"missing": missing, "rate": rate}
         measured["rows"] = {"evaluated": len(frame), "left_out": left_out}
         (stage / "metrics.json").write_text(metrics.dump(measured), encoding="utf-8")
@@ -191,20 +192,20 @@ def compare(
 
     if champion and champion.startswith("models:/") and not registry.has_alias(champion):
         champion = None
-    folder, ours = _model(candidate)
-    other = _model(champion) if champion else None
+    folder, ours = reading.load_model(candidate)
+    other = reading.load_model(champion) if champion else None
 
     def work(stage: Path) -> Result:
         from attrgan.evaluation import metrics
         from attrgan.evaluation.compare import compare as judge
 
-        frame, left_out = _unused(catalog, ours, [folder] + ([other[0]] if other else []))
+        frame, left_out = reading.unused_rows(catalog, ours, [folder] + ([other[0]] if other else []))
         if other:
-            _require_schema(catalog, other[1])
+            reading.read_frame(catalog, other[1].schema)  # the champion's schema must fit the catalog too
         measured = []
         for one in [ours] + ([other[1]] if other else []):
-            hidden = masks(frame, ours.schema, "mcar", None)
-            cells = metrics.answer_hidden(one, frame, _features(frame, one.schema, None), hidden)
+            hidden = reading.masks(frame, ours.schema, "mcar", None)
+            cells = metrics.answer_hidden(one, frame, reading.features_of(frame, one.schema, None), hidden)
             summary = metrics.summarise(cells, one)
             for name, answered in cells.items():
                 summary["attributes"][name]["right"] = answered["right"].tolist()
@@ -284,11 +285,11 @@ def complete(
     if engine != "local":
         raise SettingsError(f"engine {engine!r} is not there: expected local")
     number, of = _shard(shard)
-    _, loaded = _model(model)
+    _, loaded = reading.load_model(model)
     run_id = run_id or str(uuid.uuid4())
 
     def work(stage: Path) -> Result:
-        table = _table(catalog)
+        table = reading.read_table(catalog)
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
         counts = _complete(loaded, table.slice(first, last - first), stage, features, run_id)
         details = {
@@ -323,8 +324,8 @@ def _complete(
         chunk = table.slice(start, CHUNK_ROWS)
         frame = to_frame(chunk, model.schema)
         decided = completion.completions(
-            model, frame, _features(frame, model.schema, features), whole_numbers=whole,
-            review_confidence=settings().completion.review_confidence, leave=_left_alone(chunk, model.schema),
+            model, frame, reading.features_of(frame, model.schema, features), whole_numbers=whole,
+            review_confidence=settings().completion.review_confidence, leave=reading.left_alone(chunk, model.schema),
         )  # fmt: skip
         written = {
             "completed": completion.fill(chunk, decided, model.schema),
@@ -380,100 +381,7 @@ def report(outputs: list[str], out: str, *, run_id: str | None = None) -> dict[s
     return {"verb": "report", "run_id": run_id, "outputs": [out], "counts": result.counts, **result.details}
 
 
-# --- shared --------------------------------------------------------------------------------------------------------
-
-
-def _table(catalog: str) -> "pa.Table":
-    """The rows of a catalog; unreadable ones are bad input."""
-    from attrgan.lake.catalog import read_catalog
-
-    found = read_catalog(catalog)
-    if found.unreadable:
-        first = found.unreadable[0]
-        raise CatalogError(
-            f"{len(found.unreadable)} rows of {catalog} cannot be read (the first: row {first.row} of {first.file}): "
-            "run `attrgan validate` and use its valid.parquet"
-        )
-    return found.table
-
-
-def _read(catalog: str, schema: Schema, *, keep_deleted: bool = True) -> "tuple[pa.Table, pd.DataFrame]":
-    """A catalog as received and as the model works on it."""
-    import pyarrow as pa
-
-    from attrgan.lake.catalog import to_frame
-
-    table = _table(catalog)
-    if not keep_deleted:
-        table = table.filter(pa.array(~_deleted(table)))
-    return table, to_frame(table, schema)
-
-
-def _deleted(table: "pa.Table") -> Any:
-    """bool (rows,): the items that an increment removes."""
-    from attrgan.lake.catalog import deleted
-
-    return deleted(table)[0]
-
-
-def _left_alone(table: "pa.Table", schema: Schema) -> Any:
-    """bool (rows, A): cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
-    import numpy as np
-
-    given = np.stack([np.asarray(table[name].is_valid()) for name in schema.attributes], 1)
-    return given | _deleted(table)[:, None]
-
-
-def _features(frame: "pd.DataFrame", schema: Schema, cache_place: str | None) -> "pa.Table":
-    from attrgan.features import cache
-
-    return cache.lookup(frame, schema, cache_place)
-
-
-def _model(model: str) -> "tuple[Path, CompletionModel]":
-    """A model from a folder or an MLflow URI, and the folder that it was read from."""
-    from attrgan import registry
-
-    folder = registry.resolve(model)
-    from attrgan.model import CompletionModel
-
-    return folder, CompletionModel.load(folder)
-
-
-def _unused(catalog: str, model: "CompletionModel", folders: list[Path]) -> "tuple[pd.DataFrame, int]":
-    """The rows that none of the models was trained or calibrated on, and how many were left out."""
-    import numpy as np
-
-    from attrgan.training.train import was_used
-
-    _, frame = _read(catalog, model.schema, keep_deleted=False)
-    used = np.any([was_used(folder, frame[model.schema.id]) for folder in folders], axis=0)
-    if used.all():
-        raise InputError(
-            f"all {len(frame)} rows of {catalog} were used to train or calibrate the model: "
-            "bring rows that it has not seen"
-        )
-    return frame[~used].reset_index(drop=True), int(used.sum())
-
-
-def _require_schema(catalog: str, model: "CompletionModel") -> None:
-    _read(catalog, model.schema)
-
-
-def masks(frame: "pd.DataFrame", schema: Schema, missing: str, rate: float | None) -> list[Any]:
-    """The cells to hide: the same for every model, since only frame and seed decide."""
-    import numpy as np
-
-    from attrgan.evaluation import hiding
-
-    rng = np.random.default_rng(17)
-    if missing not in ("mcar", "mar", "mnar"):
-        raise InputError(f"--missing {missing} is not known: expected mcar, mar or mnar")
-    if rate is not None and not 0 < rate <= 1:
-        raise InputError(f"--rate {rate} is not a share: expected more than 0 and at most 1")
-    if rate is None and missing == "mcar":
-        return list(hiding.each_once(hiding.known_cells(frame, schema), schema, rng))
-    return [hiding.at_rate(frame, schema, rng, rate or 0.3, missing)]  # type: ignore[arg-type]
+# --- shared -------------------------------------------------------------------------------------------------------
 
 
 def _picture(

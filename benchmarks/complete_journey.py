@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder
 
-from attrgan import api
+from attrgan import reading
 from attrgan.evaluation import hiding, metrics
 from attrgan.evaluation.calibration import interval
 from attrgan.features import cache
@@ -102,7 +102,7 @@ def main() -> None:
     frame = to_frame(read_catalog(catalog).table, schema)
     used = was_used(model_folder, frame[schema.id])
     train, test = frame[used].reset_index(drop=True), frame[~used].reset_index(drop=True)
-    masks = api.masks(test, schema, "mcar", None)
+    masks = reading.masks(test, schema, "mcar", None)
     answers = metrics.answer_hidden(model, test, cache.encode(test, schema), masks)
     ours = metrics.summarise(answers, model)["attributes"]
     started = time.perf_counter()

@@ -152,19 +152,19 @@ def fill(table: pa.Table, decided: pd.DataFrame, schema: Schema) -> pa.Table:
 
 def _cell(value: str, kind: pa.DataType) -> Any:
     """A value's string as a cell of an Arrow type."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return value
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return [_cell(member, kind.value_type) for member in json.loads(value)]
     if pa.types.is_integer(kind):
-        return round(float(value))
-    if pa.types.is_floating(kind):
-        return float(value)
+        return int(value) if value.lstrip("-").isdigit() else round(float(value))
     if pa.types.is_decimal(kind):
         from decimal import Decimal
 
         return Decimal(value).quantize(Decimal(1).scaleb(-kind.scale))
     if pa.types.is_boolean(kind):
         return value == "True"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return json.loads(value)
-    return value
+    return pa.scalar(value).cast(kind).as_py()
 
 
 def to_table(decided: pd.DataFrame, schema: Schema, ids: pa.ChunkedArray, run: dict[str, Any]) -> pa.Table:

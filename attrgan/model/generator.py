@@ -270,7 +270,8 @@ class Generator(nn.Module):
         for i, (name, size) in enumerate(zip([*self.categorical, *conditions], self.value_sizes, strict=True)):
             code = batch.codes[:, i]
             index = torch.where(code < size, code + start, code - size + total).clamp(min=0)
-            known[name], tokens[name] = code >= 0, table[index] if len(table) else torch.zeros_like(self.name[:1]).expand(len(code), -1)
+            nothing = torch.zeros_like(self.name[:1]).expand(len(code), -1)
+            known[name], tokens[name] = code >= 0, table[index] if len(table) else nothing
             start += size
         pieces = torch.einsum("bme,med->bmd", piecewise(batch.numbers, self.edges), self.number)
         for i, name in enumerate(self.numeric):

@@ -1,0 +1,106 @@
+"""What verbs read: catalogs as the model works on them, models, the rows a model never used, the cells to hide.
+
+Heavy libraries are imported inside, as in `attrgan.api`, which is the only caller beside benchmarks.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrgan.errors import CatalogError, InputError
+from attrgan.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from attrgan.model import CompletionModel
+
+
+def read_table(catalog: str) -> "pa.Table":
+    """The rows of a catalog; unreadable ones are bad input."""
+    from attrgan.lake.catalog import read_catalog
+
+    found = read_catalog(catalog)
+    if found.unreadable:
+        first = found.unreadable[0]
+        raise CatalogError(
+            f"{len(found.unreadable)} rows of {catalog} cannot be read (the first: row {first.row} of {first.file}): "
+            "run `attrgan validate` and use its valid.parquet"
+        )
+    return found.table
+
+
+def read_frame(catalog: str, schema: Schema, *, keep_deleted: bool = True) -> "tuple[pa.Table, pd.DataFrame]":
+    """A catalog as received and as the model works on it."""
+    import pyarrow as pa
+
+    from attrgan.lake.catalog import to_frame
+
+    table = read_table(catalog)
+    if not keep_deleted:
+        table = table.filter(pa.array(~deleted_rows(table)))
+    return table, to_frame(table, schema)
+
+
+def deleted_rows(table: "pa.Table") -> Any:
+    """bool (rows,): the items that an increment removes."""
+    from attrgan.lake.catalog import deleted
+
+    return deleted(table)[0]
+
+
+def left_alone(table: "pa.Table", schema: Schema) -> Any:
+    """bool (rows, A): cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
+    import numpy as np
+
+    given = np.stack([np.asarray(table[name].is_valid()) for name in schema.attributes], 1)
+    return given | deleted_rows(table)[:, None]
+
+
+def features_of(frame: "pd.DataFrame", schema: Schema, cache_place: str | None) -> "pa.Table":
+    """The features of every row, from the cache where there is one."""
+    from attrgan.features import cache
+
+    return cache.lookup(frame, schema, cache_place)
+
+
+def load_model(model: str) -> "tuple[Path, CompletionModel]":
+    """A model from a folder or an MLflow URI, and the folder that it was read from."""
+    from attrgan import registry
+
+    folder = registry.resolve(model)
+    from attrgan.model import CompletionModel
+
+    return folder, CompletionModel.load(folder)
+
+
+def unused_rows(catalog: str, model: "CompletionModel", folders: list[Path]) -> "tuple[pd.DataFrame, int]":
+    """The rows that none of the models was trained or calibrated on, and how many were left out."""
+    import numpy as np
+
+    from attrgan.training.train import was_used
+
+    _, frame = read_frame(catalog, model.schema, keep_deleted=False)
+    used = np.any([was_used(folder, frame[model.schema.id]) for folder in folders], axis=0)
+    if used.all():
+        raise InputError(
+            f"all {len(frame)} rows of {catalog} were used to train or calibrate the model: "
+            "bring rows that it has not seen"
+        )
+    return frame[~used].reset_index(drop=True), int(used.sum())
+
+
+def masks(frame: "pd.DataFrame", schema: Schema, missing: str, rate: float | None) -> list[Any]:
+    """The cells to hide: the same for every model, since only frame and seed decide."""
+    import numpy as np
+
+    from attrgan.evaluation import hiding
+
+    rng = np.random.default_rng(17)
+    if missing not in ("mcar", "mar", "mnar"):
+        raise InputError(f"--missing {missing} is not known: expected mcar, mar or mnar")
+    if rate is not None and not 0 < rate <= 1:
+        raise InputError(f"--rate {rate} is not a share: expected more than 0 and at most 1")
+    if rate is None and missing == "mcar":
+        return list(hiding.each_once(hiding.known_cells(frame, schema), schema, rng))
+    return [hiding.at_rate(frame, schema, rng, rate or 0.3, missing)]  # type: ignore[arg-type]
