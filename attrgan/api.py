@@ -289,7 +289,9 @@ def complete(
     run_id = run_id or str(uuid.uuid4())
 
     def work(stage: Path) -> Result:
-        table = reading.read_table(catalog)
+        from attrgan.lake.catalog import typed
+
+        table = typed(reading.read_table(catalog), loaded.schema)  # before it is cut: all slices have the same types
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
         counts = _complete(loaded, table.slice(first, last - first), stage, features, run_id)
         details = {
@@ -311,12 +313,10 @@ def _complete(
     import pyarrow.parquet as pq
 
     from attrgan.completion import complete as completion
-    from attrgan.lake.catalog import check_ids, coerce, to_frame
+    from attrgan.lake.catalog import to_frame
 
     stamps = {"model_version": model.version, "run_id": run_id}
     stamps["completed_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    table, _ = coerce(table, model.schema)
-    check_ids(pd.Series(table[model.schema.id].to_pylist(), name=model.schema.id, dtype=object))
     whole = {n for n in model.schema.attributes if pa.types.is_integer(table.schema.field(n).type)}
     total: dict[str, Any] = {}
     writers: dict[str, pq.ParquetWriter] = {}

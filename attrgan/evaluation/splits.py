@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 HOLDOUT, CALIBRATION, VALIDATION = 0.10, 0.20, 0.10
+MOST_CALIBRATION, MOST_VALIDATION = 5000, 1500
+"""Rows past which more cells sharpen neither a promise nor a temperature as much as they would the model."""
 SALT = "attrgan"
 
 
@@ -32,12 +34,13 @@ def id_hashes(ids: pd.Series) -> np.ndarray:
 
 
 def split(ids: pd.Series) -> Split:
-    """Splits N rows: holdout by threshold, the others by the order of their hashes, in exact shares of N."""
+    """Splits N rows: holdout by threshold, the others by the order of their hashes, in exact shares of N, up to a limit."""
     hashes = id_hashes(ids)
     holdout = hashes < np.uint64(int(HOLDOUT * 2**64))
     rest = np.flatnonzero(~holdout)
     rest = rest[np.argsort(hashes[rest], kind="stable")[::-1]]
-    calibration, validation = round(CALIBRATION * len(ids)), max(round(VALIDATION * len(ids)), 1)
+    calibration = min(round(CALIBRATION * len(ids)), MOST_CALIBRATION)
+    validation = min(max(round(VALIDATION * len(ids)), 1), MOST_VALIDATION)
     return Split(
         train=np.sort(rest[calibration + validation :]),
         validation=np.sort(rest[calibration : calibration + validation]),

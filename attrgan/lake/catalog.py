@@ -360,6 +360,16 @@ def _fit_lists(column: pa.Array, known: np.ndarray, is_string: bool) -> tuple[pa
     return _json_column(values), bad
 
 
+def typed(table: pa.Table, schema: Schema) -> pa.Table:
+    """As `coerce`, where every cell must fit and every id be there once: raises CatalogError where one does not."""
+    table, wrong = coerce(table, schema)
+    if wrong:
+        defects = ", ".join(f"{name!r} ({int(mask.sum())} cells)" for name, mask in wrong.items())
+        raise CatalogError(f"cells of a wrong type in {defects}: run `attrgan validate` and use its valid.parquet")
+    check_ids(pd.Series(_strings(table[schema.id].combine_chunks(), nfc=False), name=schema.id, dtype=object))
+    return table
+
+
 def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
     """The columns of the schema as the model works on them, one row per item in the table's order.
 
@@ -369,10 +379,7 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
     Raises:
         CatalogError: as `coerce`; also for cells of a wrong type, and ids that are null or not unique.
     """
-    table, wrong = coerce(table, schema)
-    if wrong:
-        defects = ", ".join(f"{name!r} ({int(mask.sum())} cells)" for name, mask in wrong.items())
-        raise CatalogError(f"cells of a wrong type in {defects}: run `attrgan validate` and use its valid.parquet")
+    table = typed(table, schema)
     frame: dict[str, Any] = {}
     for name, role in schema.columns.items():
         column, kind = table[name].combine_chunks(), _kind(schema, name, role)
@@ -384,9 +391,7 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
             frame[name] = pd.Series(_strings(column, nfc=role == "attribute"), dtype=object)
         else:
             frame[name] = pd.Series(column.to_pylist(), dtype=object)
-    result = pd.DataFrame(frame)
-    check_ids(result[schema.id])
-    return result
+    return pd.DataFrame(frame)
 
 
 def check_ids(ids: "pd.Series[str]") -> None:
