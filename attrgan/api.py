@@ -308,7 +308,6 @@ def _complete(
     model: "CompletionModel", table: "pa.Table", stage: Path, features: str | None, run_id: str
 ) -> dict[str, Any]:
     """Completes a table chunk by chunk into the two files of the contract; returns the counts."""
-    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
