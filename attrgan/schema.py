@@ -74,10 +74,25 @@ class Schema(BaseModel):
     confidence_level: float = Field(0.95, gt=0, lt=1)
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Schema":
+    def _one_role_per_column(self) -> "Schema":
         if self.id in self.attributes:
             raise ValueError(f"the id column {self.id!r} cannot be an attribute")
+        levels = {"text": self.text, "an image": self.images, "audio": self.audio, "a sequence": self.sequence_columns}
+        for level, columns in levels.items():
+            if both := sorted({*columns} & {*self.attributes}):
+                raise ValueError(f"column {both[0]!r} is both {level} and an attribute: hidden as one, seen as the other")
+        if personal := sorted({*self.personal} & {*self.columns}):
+            raise ValueError(f"column {personal[0]!r} is personal, and yet {self.columns[personal[0]]}: choose one")
+        return self
+
+    @model_validator(mode="after")
+    def _refers_to_columns_it_names(self) -> "Schema":
         for name, attribute in self.attributes.items():
+            for column in attribute.applies_to:
+                if column != self.category and column not in self.attributes:
+                    raise ValueError(
+                        f"attribute {name!r} has applies_to {column!r}, which is neither the category nor an attribute"
+                    )
             for other in attribute.derived_with:
                 if other not in self.attributes and other not in self.sequence_columns:
                     raise ValueError(
@@ -98,6 +113,8 @@ class Schema(BaseModel):
             raise SchemaError(
                 f"no schema at {path}: expected a YAML file; `attrgan infer-schema CATALOG -o {path}` writes one"
             ) from None
+        except OSError as error:
+            raise SchemaError(f"{path} cannot be read ({error.strerror or error}): expected a schema, a YAML file") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SchemaError(f"{path} is not YAML ({str(error).splitlines()[0]}): expected a schema file") from None
         if not isinstance(data, dict):
