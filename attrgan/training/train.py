@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
+from attrgan.errors import ModelError
 from attrgan.evaluation import calibration, hiding, metrics
 from attrgan.evaluation.splits import id_hashes
 from attrgan.model.completion_model import CompletionModel
@@ -136,7 +137,13 @@ def save_used(folder: Path, hashes: np.ndarray) -> None:
 
 def was_used(folder: Path, ids: pd.Series) -> np.ndarray:
     """bool (N,): the rows that a model was trained, validated or calibrated on."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    used = load_file(folder / "used_rows.safetensors")["ids"].view(np.uint64)
+    try:
+        used = load_file(folder / "used_rows.safetensors")["ids"].view(np.uint64)
+    except (OSError, KeyError, SafetensorError):
+        raise ModelError(
+            f"{folder} does not say which rows it was trained on (used_rows.safetensors): train or fetch it again"
+        ) from None
     return np.isin(id_hashes(ids), used)
