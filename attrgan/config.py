@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
@@ -120,3 +121,6 @@ def settings() -> Settings:
     except ValidationError as error:
         defects = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"the settings are not valid ({defects}): see `attrgan config show --help`") from None
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingsError(f"{config_file()} is not a settings file ({reason}): expected YAML with named settings") from None
