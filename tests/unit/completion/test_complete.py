@@ -137,9 +137,11 @@ def without_times(completions: pa.Table) -> list[dict]:
 
 @pytest.mark.parametrize("n", [2, 5, 97])
 def test_shards_together_are_the_whole(place, small_folder, results, tmp_path, n):
-    parts = [run(place, small_folder, tmp_path / str(i), shard=f"{i}/{n}", run_id="r1") for i in range(n)] if n < 9 else [
-        run(place, small_folder, tmp_path / str(i), shard=f"{i}/{n}", run_id="r1") for i in (0, 1, 2, 96)
-    ]
+    parts = (
+        [run(place, small_folder, tmp_path / str(i), shard=f"{i}/{n}", run_id="r1") for i in range(n)]
+        if n < 9
+        else [run(place, small_folder, tmp_path / str(i), shard=f"{i}/{n}", run_id="r1") for i in (0, 1, 2, 96)]
+    )
     if n == 97:  # more shards than rows: some are empty, and have the same columns
         assert {part[0].num_rows for part in parts} == {0, 1}
         assert all(part[0].schema.equals(results[0].schema) for part in parts)
@@ -343,7 +345,7 @@ words = st.one_of(st.none(), st.text(max_size=12), st.sampled_from(["red", "n/a"
     )
 )  # fmt: skip
 def test_sellers_values_are_never_changed_whatever_they_are(small_folder, tmp_path, cells):
-    blank = {name: None for name in catalog(1).column_names}
+    blank = dict.fromkeys(catalog(1).column_names)
     names = ("title", "department", "brand", "colour", "tags", "quantity", "price")
     rows = [blank | {"sku": f"s{i}"} | dict(zip(names, cell, strict=True)) for i, cell in enumerate(cells)]
     rows = [{k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in r.items()} for r in rows]
@@ -359,7 +361,9 @@ def test_sellers_values_are_never_changed_whatever_they_are(small_folder, tmp_pa
     nulls = sum(row[name] is None for row in table.to_pylist() for name in SCHEMA.attributes)
     assert completions.num_rows == nulls
     changed = sum(
-        before[n] != after[n] for before, after in zip(table.to_pylist(), completed.to_pylist(), strict=True) for n in before
+        before[n] != after[n]
+        for before, after in zip(table.to_pylist(), completed.to_pylist(), strict=True)
+        for n in before
     )
     assert changed == completions["status"].to_pylist().count("filled")
 

@@ -83,7 +83,9 @@ def test_the_walk_starts_at_a_size_that_depends_on_the_number_of_cells_alone(n, 
 def test_ties_stand_or_fall_together():
     confidence = np.repeat([0.9, 0.8], [40, 60])
     all_right = walk(confidence, np.ones(100, dtype=bool), 0.95, 0.95)
-    assert (all_right.accepted, all_right.threshold) == (100, 0.8), "40 are too few to start with, so the tie joins them"
+    assert (all_right.accepted, all_right.threshold) == (100, 0.8), (
+        "40 are too few to start with, so the tie joins them"
+    )
     right = np.ones(200, dtype=bool)
     right[150] = right[170] = right[171] = right[180] = right[190] = False
     confidence = np.repeat([0.9, 0.8], [100, 100])
@@ -150,7 +152,9 @@ def test_searching_for_the_best_prefix_would_break_it_more_often():
         passing = k[stats.beta.ppf(0.05, np.cumsum(right)[58:], k - np.cumsum(right)[58:] + 1) >= 0.95]
         promise = walk(confidence, right, 0.95, 0.95)
         broken += len(passing) > 0 and precision_above(np.linspace(confidence[passing[-1] - 1], 1, 1000)).mean() < 0.95
-        walked += promise.threshold is not None and precision_above(np.linspace(promise.threshold, 1, 1000)).mean() < 0.95
+        walked += (
+            promise.threshold is not None and precision_above(np.linspace(promise.threshold, 1, 1000)).mean() < 0.95
+        )
     assert broken > walked
 
 

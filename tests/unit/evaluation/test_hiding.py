@@ -35,7 +35,10 @@ def test_that_holds_for_any_schema_and_any_known_cells(data):
     names = [f"a{i}" for i in range(n)]
     ties = {name: data.draw(st.lists(st.sampled_from(names), max_size=2)) for name in names}
     schema = Schema.parse(
-        {"id": "i", "attributes": {k: {"kind": "categorical", "derived_with": sorted({*v} - {k})} for k, v in ties.items()}}
+        {
+            "id": "i",
+            "attributes": {k: {"kind": "categorical", "derived_with": sorted({*v} - {k})} for k, v in ties.items()},
+        }
     )
     known = np.array(data.draw(st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=1, max_size=8)))
     masks = list(hiding.each_once(known, schema, np.random.default_rng(data.draw(st.integers(0, 99)))))

@@ -93,7 +93,9 @@ def test_figures_of_an_attribute_are_those_of_its_cells(small_model):
 def test_an_attribute_known_only_in_rows_that_were_not_trained_on_has_figures_too(small_model):
     """The median of no training rows is none; cells to score there may be all the same."""
     rows = frame(20, seed=13)
-    answers = metrics.answer_hidden(small_model, rows, cache.encode(rows, SCHEMA), [hiding.mask_of(hiding.known_cells(rows, SCHEMA), SCHEMA)])
+    answers = metrics.answer_hidden(
+        small_model, rows, cache.encode(rows, SCHEMA), [hiding.mask_of(hiding.known_cells(rows, SCHEMA), SCHEMA)]
+    )
     baseline = small_model.config["baseline"]
     try:
         small_model.config["baseline"] = baseline | {"price": None, "colour": None}
@@ -111,4 +113,8 @@ def test_attributes_without_scored_cells_count_in_no_mean(small_model):
 
 
 def test_what_is_not_a_number_becomes_null():
-    assert json.loads(metrics.dump({"a": float("nan"), "b": float("inf"), "c": [1.5]})) == {"a": None, "b": None, "c": [1.5]}
+    assert json.loads(metrics.dump({"a": float("nan"), "b": float("inf"), "c": [1.5]})) == {
+        "a": None,
+        "b": None,
+        "c": [1.5],
+    }

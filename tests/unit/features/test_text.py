@@ -1,5 +1,6 @@
 """Words and characters of any language, each with its place in the raw text."""
 
+import itertools
 import unicodedata
 
 import numpy as np
@@ -22,7 +23,7 @@ def test_offsets_cut_exactly_the_token_out_of_the_raw_text(raw):
     for word, start, end in tokens:
         assert 0 <= start < end <= len(raw)
         assert normalise(raw[start:end]) == word
-    assert all(a[2] <= b[1] for a, b in zip(tokens, tokens[1:], strict=False)), "in order, without overlap"
+    assert all(a[2] <= b[1] for a, b in itertools.pairwise(tokens)), "in order, without overlap"
     outside = "".join(c for i, c in enumerate(raw) if not any(s <= i < e for _, s, e in tokens))
     assert not any(c.isalnum() for c in outside), "nothing that could be a word is lost"
 

@@ -43,12 +43,16 @@ def lines(*rows: object) -> str:
 # --- readers -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["c.csv", "c.csv.gz", "c.tsv", "c.jsonl", "c.ndjson", "c.json", "c.jsonl.gz", "c.parquet", "c.PQ"])
+@pytest.mark.parametrize(
+    "name", ["c.csv", "c.csv.gz", "c.tsv", "c.jsonl", "c.ndjson", "c.json", "c.jsonl.gz", "c.parquet", "c.PQ"]
+)
 def test_every_format_gives_the_same_items(tmp_path, name):
     rows = [{"id": "1", "title": "a, b", "brand": None}, {"id": "2", "title": "Größe", "brand": "Lumi"}]
     if ".csv" in name or ".tsv" in name:
         d = "\t" if ".tsv" in name else ","
-        text = "\n".join(d.join(r) for r in (["id", "title", "brand"], ["1", '"a, b"', ""], ["2", "Größe", "Lumi"])) + "\n"
+        text = (
+            "\n".join(d.join(r) for r in (["id", "title", "brand"], ["1", '"a, b"', ""], ["2", "Größe", "Lumi"])) + "\n"
+        )
     else:
         text = lines(*rows)
     content = text.encode()
@@ -112,7 +116,9 @@ def test_json_lines_of_mixed_types_become_text(tmp_path):
 
 
 def test_json_numbers_and_text_that_arrow_cannot_hold_become_text(tmp_path):
-    place = write(tmp_path, "c.jsonl", '{"id": 123456789012345678901234567890, "t": "a\\ud800b"}\n{"id": 1, "t": "c"}\n')
+    place = write(
+        tmp_path, "c.jsonl", '{"id": 123456789012345678901234567890, "t": "a\\ud800b"}\n{"id": 1, "t": "c"}\n'
+    )
     table = read_catalog(place).table
     assert table["id"].to_pylist() == ["123456789012345678901234567890", "1"]
     assert table["t"].to_pylist()[1] == "c"
@@ -277,7 +283,12 @@ def test_csv_cells_get_the_type_of_their_kind(tmp_path):
 
 @pytest.mark.parametrize(
     ("cells", "kind"),
-    [(["1", "2"], pa.int64()), (["1", "2.0"], pa.float64()), (["1e3"], pa.float64()), (["99999999999999999999"], pa.float64())],
+    [
+        (["1", "2"], pa.int64()),
+        (["1", "2.0"], pa.float64()),
+        (["1e3"], pa.float64()),
+        (["99999999999999999999"], pa.float64()),
+    ],
 )
 def test_csv_numbers_are_integers_only_when_all_are_written_so(tmp_path, cells, kind):
     text = HEADER + "".join(f"{i},,,,{c},\n" for i, c in enumerate(cells))
@@ -288,7 +299,7 @@ def test_csv_numbers_are_integers_only_when_all_are_written_so(tmp_path, cells, 
 
 def test_cells_that_do_not_fit_are_marked_one_by_one(tmp_path):
     rows = ["1,a,[1],x,5,[]", "2,a,[1],x,five,[]", "3,a,oops,x,inf,[]", '4,a,[1],x,nan,"{""a"": 1}"', "5,a,,x,,"]
-    table, wrong = coerce(read_catalog(write(tmp_path, "c.csv", HEADER + "\n".join(rows) + "\n")).table, SCHEMA)
+    _table, wrong = coerce(read_catalog(write(tmp_path, "c.csv", HEADER + "\n".join(rows) + "\n")).table, SCHEMA)
     assert {name: np.flatnonzero(mask).tolist() for name, mask in wrong.items()} == {
         "price": [1, 2, 3], "prices": [2], "tags": [3],
     }  # fmt: skip
@@ -368,7 +379,11 @@ def test_lists_are_compared_as_sets():
 
 @pytest.mark.parametrize(
     ("ids", "says"),
-    [(["1", None], "1 rows have no 'id'"), (["7", "8", "7"], r"1 duplicate ids.*the first: 7"), (["a", "a "], "duplicate")],
+    [
+        (["1", None], "1 rows have no 'id'"),
+        (["7", "8", "7"], r"1 duplicate ids.*the first: 7"),
+        (["a", "a "], "duplicate"),
+    ],
 )
 def test_ids_must_be_there_and_unique(ids, says):
     n = len(ids)
@@ -379,7 +394,13 @@ def test_ids_must_be_there_and_unique(ids, says):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(*[st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)] * 2), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.tuples(*[st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)] * 2),
+        min_size=1,
+        max_size=8,
+    )
+)
 def test_csv_cells_are_read_as_they_were_written(tmp_path, rows):
     import csv
 

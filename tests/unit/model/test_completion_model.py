@@ -120,7 +120,9 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(small_model, items):
 
 def test_answers_come_in_the_order_of_the_rows(small_model):
     many = frame(1100, seed=3)  # more than two batches, sorted inside by length
-    assert all((np.diff(part.rows) > 0).all() and len(part.rows) == 1100 for part in answers(small_model, many).values())
+    assert all(
+        (np.diff(part.rows) > 0).all() and len(part.rows) == 1100 for part in answers(small_model, many).values()
+    )
 
 
 @pytest.mark.parametrize(
@@ -245,15 +247,21 @@ def test_another_weight_is_another_version(folder):
     assert CompletionModel.load(folder).version != before
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "vocabulary.json", "config.json", "schema.yaml", "calibration.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "vocabulary.json", "config.json", "schema.yaml", "calibration.json"]
+)
 def test_a_folder_that_lacks_a_file_is_not_a_model(folder, name):
     (folder / name).unlink()
     with pytest.raises(ModelError, match=f"is not a model folder.*{name}"):
         CompletionModel.load(folder)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "vocabulary.json", "config.json", "calibration.json", "metrics.json"])
-@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95pickle", b"[1]", b"\xff\xfe\x00"], ids=["empty", "pickle", "list", "bytes"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "vocabulary.json", "config.json", "calibration.json", "metrics.json"]
+)
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x04\x95pickle", b"[1]", b"\xff\xfe\x00"], ids=["empty", "pickle", "list", "bytes"]
+)
 def test_a_damaged_file_is_said_to_be_damaged(folder, name, content):
     (folder / name).write_bytes(content)
     with pytest.raises(ModelError, match="damaged model folder"):

@@ -1,5 +1,7 @@
 """From cells to arrays: where known values stand in the texts, and batches that hold what the rows hold."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,7 +91,7 @@ def test_the_linear_part_has_a_place_for_every_input_and_output(vocabulary):
     layout = Layout.of(vocabulary)
     taken = sorted(layout.inputs.values())
     assert taken[0][0] == len(vocabulary.wide.known) + 1
-    assert all(a + n == b for (a, n), (b, _) in zip(taken, taken[1:], strict=False))
+    assert all(a + n == b for (a, n), (b, _) in itertools.pairwise(taken))
     assert sum(n for _, n in layout.outputs.values()) == layout.columns
     assert layout.rows == taken[-1][0] + taken[-1][1]
 

@@ -176,10 +176,21 @@ def test_the_log_says_epoch_step_and_both_losses(tmp_path):
 
 def test_a_model_folder_holds_what_the_contract_names_and_nothing_pickled(trained):
     names = {file.name for file in trained.iterdir()}
-    assert {"model.safetensors", "config.json", "schema.yaml", "calibration.json", "metrics.json", "training_log.jsonl"} <= names
-    assert not any(b"\x80\x04\x95" == (trained / name).read_bytes()[:3] for name in names)
+    assert {
+        "model.safetensors",
+        "config.json",
+        "schema.yaml",
+        "calibration.json",
+        "metrics.json",
+        "training_log.jsonl",
+    } <= names
+    assert not any((trained / name).read_bytes()[:3] == b"\x80\x04\x95" for name in names)
     metrics = json.loads((trained / "metrics.json").read_text())
-    assert (metrics["rows"]["validation"], metrics["rows"]["calibration"], sum(metrics["rows"].values())) == (12, 24, ROWS)
+    assert (metrics["rows"]["validation"], metrics["rows"]["calibration"], sum(metrics["rows"].values())) == (
+        12,
+        24,
+        ROWS,
+    )
     assert metrics["adversarial"]["weight"] == OPTIONS.adversarial_weight
     assert 0 <= metrics["adversarial"]["discriminator_accuracy"] <= 1
     calibration = json.loads((trained / "calibration.json").read_text())
@@ -215,7 +226,8 @@ def test_calibration_and_holdout_rows_change_no_weight(tmp_path):
     after = run(tmp_path / "after", frame=frame)
     assert weights(before) == weights(after)
     temperatures = [
-        {n: c["temperature"] for n, c in json.loads((f / "calibration.json").read_text()).items()} for f in (before, after)
+        {n: c["temperature"] for n, c in json.loads((f / "calibration.json").read_text()).items()}
+        for f in (before, after)
     ]
     assert temperatures[0] == temperatures[1]
 
