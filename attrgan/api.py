@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from attrgan.model import CompletionModel
 
 Manifest = dict[str, Any]
-CHUNK_ROWS = 20_000
+CHUNK_ROWS = 5_000
 """Rows completed at a time: what bounds the memory of `complete`."""
 
 
@@ -280,8 +280,9 @@ def complete(
     features: str | None = None,
     engine: str = "local",
     run_id: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """Completes a catalog, or the i-th of n slices of it (`shard="i/n"`)."""
+    """Completes a catalog, or the i-th of n slices of it (`shard="i/n"`); `progress` gets (rows done, rows)."""
     if engine != "local":
         raise SettingsError(f"engine {engine!r} is not there: expected local")
     number, of = _shard(shard)
@@ -293,7 +294,7 @@ def complete(
 
         table = typed(reading.read_table(catalog), loaded.schema)  # before it is cut: all slices have the same types
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
-        counts = _complete(loaded, table.slice(first, last - first), stage, features, run_id)
+        counts = _complete(loaded, table.slice(first, last - first), stage, features, run_id, progress)
         details = {
             "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,
             "schema": loaded.schema.dump(), "calibration": loaded.calibration, "promise": _promises(loaded),
@@ -305,7 +306,12 @@ def complete(
 
 
 def _complete(
-    model: "CompletionModel", table: "pa.Table", stage: Path, features: str | None, run_id: str
+    model: "CompletionModel",
+    table: "pa.Table",
+    stage: Path,
+    features: str | None,
+    run_id: str,
+    progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
     """Completes a table chunk by chunk into the two files of the contract; returns the counts."""
     import pyarrow as pa
@@ -335,6 +341,8 @@ def _complete(
                 writers[name] = pq.ParquetWriter(stage / f"{name}.parquet", part.schema)
             writers[name].write_table(part)
         total = _add(total, completion.counts(frame, decided, model.schema))
+        if progress:
+            progress(start + chunk.num_rows, table.num_rows)
     for writer in writers.values():
         writer.close()
     return total

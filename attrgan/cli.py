@@ -6,6 +6,8 @@ sentence on standard error. Exit codes: 0 done, 2 bad input, 3 a gate says no, 1
 
 import json as json_library
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +50,20 @@ def _say(result: Any, as_json: bool, *lines: str) -> None:
     else:
         for line in lines:
             typer.echo(line)
+
+
+@contextmanager
+def _working(on: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Shows on a terminal that something is going on; yields what to call with (done, total) where that is known."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(on, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _done(manifest: dict[str, Any], out: str, as_json: bool) -> None:
@@ -113,7 +129,9 @@ def validate(
     """
     from attrgan import api
 
-    _done(api.validate(catalog, schema, out, dt=dt, until=until, warehouse=warehouse, run_id=run_id), out, json)
+    with _working("validating", json):
+        done = api.validate(catalog, schema, out, dt=dt, until=until, warehouse=warehouse, run_id=run_id)
+    _done(done, out, json)
 
 
 @app.command()
@@ -126,7 +144,9 @@ def features(
     """
     from attrgan import api
 
-    _done(api.features(catalog, schema, out, run_id=run_id), out, json)
+    with _working("encoding", json):
+        done = api.features(catalog, schema, out, run_id=run_id)
+    _done(done, out, json)
 
 
 @app.command()
@@ -182,7 +202,8 @@ def evaluate(
     """
     from attrgan import api
 
-    done = api.evaluate(catalog, model, out, missing=missing, rate=rate, features=features, run_id=run_id)
+    with _working("evaluating", json):
+        done = api.evaluate(catalog, model, out, missing=missing, rate=rate, features=features, run_id=run_id)
     _done(done, out, json)
     if not json:
         _table_of_metrics(Path(out) / "metrics.json")
@@ -205,7 +226,11 @@ def complete(
     """
     from attrgan import api
 
-    _done(api.complete(catalog, model, out, shard=shard, features=features, engine=engine, run_id=run_id), out, json)
+    with _working("completing", json) as progress:
+        done = api.complete(
+            catalog, model, out, shard=shard, features=features, engine=engine, run_id=run_id, progress=progress
+        )
+    _done(done, out, json)
 
 
 @app.command()
@@ -223,11 +248,16 @@ def compare(
     """
     from attrgan import api
 
-    _done(api.compare(candidate, catalog, out, champion=champion, run_id=run_id), out, json)
+    with _working("comparing", json):
+        done = api.compare(candidate, catalog, out, champion=champion, run_id=run_id)
+    _done(done, out, json)
 
 
 @app.command()
-def shards(validated: Annotated[str, typer.Argument(help="Output folder of `attrgan validate`.")]) -> None:
+def shards(
+    validated: Annotated[str, typer.Argument(help="Output folder of `attrgan validate`.")],
+    json: JsonOption = False,  # noqa: ARG001  (the answer is a JSON list either way)
+) -> None:
     """Print how many tasks complete the valid rows, as a JSON list of i/n.
 
     Example: attrgan shards out/validated
@@ -253,7 +283,9 @@ def audit(
     """
     from attrgan import api
 
-    _done(api.audit(completed, validation, out, run_id=run_id), out, json)
+    with _working("auditing", json):
+        done = api.audit(completed, validation, out, run_id=run_id)
+    _done(done, out, json)
 
 
 @app.command()
@@ -276,7 +308,8 @@ def publish(
     """
     from attrgan import api
 
-    done = api.publish(completed, warehouse, dt, run_id, validated=validation, out=out)
+    with _working("publishing", json):
+        done = api.publish(completed, warehouse, dt, run_id, validated=validation, out=out)
     _done(done, out or warehouse, json)
 
 
@@ -293,7 +326,9 @@ def report(
     """
     from attrgan import api
 
-    _done(api.report(outputs, out, run_id=run_id), out, json)
+    with _working("drawing", json):
+        done = api.report(outputs, out, run_id=run_id)
+    _done(done, out, json)
 
 
 @app.command()
@@ -310,7 +345,8 @@ def register(
     """
     from attrgan import api
 
-    done = api.register(model, evaluation=evaluation, out=out, run_id=run_id)
+    with _working("registering", json):
+        done = api.register(model, evaluation=evaluation, out=out, run_id=run_id)
     _say(done, json, f"register: {done['name']} version {done['version']} is the {done['alias']}")
 
 
