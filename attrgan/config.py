@@ -123,4 +123,6 @@ def settings() -> Settings:
         raise SettingsError(f"the settings are not valid ({defects}): see `attrgan config show --help`") from None
     except (yaml.YAMLError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise SettingsError(f"{config_file()} is not a settings file ({reason}): expected YAML with named settings") from None
+        raise SettingsError(
+            f"{config_file()} is not a settings file ({reason}): expected YAML with named settings"
+        ) from None

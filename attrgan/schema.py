@@ -80,7 +80,9 @@ class Schema(BaseModel):
         levels = {"text": self.text, "an image": self.images, "audio": self.audio, "a sequence": self.sequence_columns}
         for level, columns in levels.items():
             if both := sorted({*columns} & {*self.attributes}):
-                raise ValueError(f"column {both[0]!r} is both {level} and an attribute: hidden as one, seen as the other")
+                raise ValueError(
+                    f"column {both[0]!r} is both {level} and an attribute: hidden as one, seen as the other"
+                )
         if personal := sorted({*self.personal} & {*self.columns}):
             raise ValueError(f"column {personal[0]!r} is personal, and yet {self.columns[personal[0]]}: choose one")
         return self
@@ -114,7 +116,9 @@ class Schema(BaseModel):
                 f"no schema at {path}: expected a YAML file; `attrgan infer-schema CATALOG -o {path}` writes one"
             ) from None
         except OSError as error:
-            raise SchemaError(f"{path} cannot be read ({error.strerror or error}): expected a schema, a YAML file") from None
+            raise SchemaError(
+                f"{path} cannot be read ({error.strerror or error}): expected a schema, a YAML file"
+            ) from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SchemaError(f"{path} is not YAML ({str(error).splitlines()[0]}): expected a schema file") from None
         if not isinstance(data, dict):

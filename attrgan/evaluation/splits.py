@@ -34,7 +34,7 @@ def id_hashes(ids: pd.Series) -> np.ndarray:
 
 
 def split(ids: pd.Series) -> Split:
-    """Splits N rows: holdout by threshold, the others by the order of their hashes, in exact shares of N, up to a limit."""
+    """Splits N rows: holdout by threshold, the others by the order of their hashes, in shares of N up to a limit."""
     hashes = id_hashes(ids)
     holdout = hashes < np.uint64(int(HOLDOUT * 2**64))
     rest = np.flatnonzero(~holdout)

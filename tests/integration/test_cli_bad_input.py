@@ -301,8 +301,8 @@ def test_evaluation_can_hide_cells_in_other_ways(attrgan, tmp_path, tiny_model, 
 
 
 def test_every_command_helps_with_an_example(attrgan):
-    for name in ("infer-schema", "validate", "features", "train", "evaluate", "complete", "compare", "publish", "report",
-                 "register", "promote", "rollback", "doctor", "landing", "shards", "audit"):  # fmt: skip
+    names = "infer-schema validate features train evaluate complete compare publish report register promote rollback"
+    for name in [*names.split(), "doctor", "landing", "shards", "audit"]:
         code, out, _ = attrgan(name, "--help")
         assert code == 0
         assert f"attrgan {name}" in " ".join(out.split()), name

@@ -267,10 +267,10 @@ def test_what_applies_to_rules_out_and_what_is_off_is_not_asked():
             "size": {"kind": "numeric"},
         },
     })  # fmt: skip
-    frame = pd.DataFrame(
-        {"i": ["1", "2", "3", "4"], "c": ["Tops", "Pans", None, "Dresses"], "neck": [None, None, None, "V"], "off": None,
-         "size": [np.nan, 1.0, np.nan, np.nan]}
-    )  # fmt: skip
+    frame = pd.DataFrame({
+        "i": ["1", "2", "3", "4"], "c": ["Tops", "Pans", None, "Dresses"],
+        "neck": [None, None, None, "V"], "off": None, "size": [np.nan, 1.0, np.nan, np.nan],
+    })  # fmt: skip
     assert wanted_cells(frame, schema).tolist() == [
         [True, False, True], [False, False, False], [True, False, True], [False, False, True],
     ]  # fmt: skip

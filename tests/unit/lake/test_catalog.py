@@ -330,8 +330,9 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are():
 def test_typed_columns_keep_their_type():
     types = [pa.int8(), pa.int64(), pa.float32(), pa.decimal128(8, 2)]
     for kind in types:
+        price = pa.array([Decimal(3) if pa.types.is_decimal(kind) else 3, None], kind)
         table = pa.table({"id": ["1", "2"], "title": ["a", None], "prices": [[1], None], "brand": ["x", None],
-                          "price": pa.array([Decimal(3) if pa.types.is_decimal(kind) else 3, None], kind), "tags": [["a"], None]})  # fmt: skip
+                          "price": price, "tags": [["a"], None]})  # fmt: skip
         coerced, wrong = coerce(table, SCHEMA)
         assert coerced.schema == table.schema
         assert wrong == {}

@@ -244,7 +244,9 @@ def test_attributes_nobody_knows_do_not_stop_a_training(tmp_path, absent):
 
 def test_a_catalog_without_a_single_known_cell_is_bad_input(tmp_path):
     frame = items().assign(**dict.fromkeys(SCHEMA.attributes))
-    with pytest.raises(CatalogError, match="none of the .* rows to train on knows any of the attributes brand, colour"):
+    with pytest.raises(
+        CatalogError, match=r"none of the .* rows to train on knows any of the attributes brand, colour"
+    ):
         run(tmp_path, frame=frame.astype({"quantity": float, "price": float}))
 
 
