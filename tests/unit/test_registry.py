@@ -19,7 +19,6 @@ SCHEMA = Schema.parse(
             "colour": {"kind": "categorical", "values": ["red"]},
             "tags": {"kind": "categorical", "multi": True},
             "price": {"kind": "numeric", "min": 5},
-            "e_mail": {"kind": "open"},
         },
         "personal": ["e_mail", "seller"],
     }
