@@ -42,6 +42,9 @@ def completions(
 ) -> pd.DataFrame:  # fmt: skip
     """Answers every empty cell.
 
+    What gives a cell away (`derived_with`) is not looked at even where it is known: neither training nor the cells that
+    set the thresholds ever saw it, so the promise does not cover answers that use it.
+
     Args:
         frame: items, from `to_frame`.
         features: their features; None encodes them now.
@@ -53,6 +56,7 @@ def completions(
         One row per cell in the order of items and attributes: id, attribute, value, number, lower, upper, confidence,
         status, source, evidence.
     """
+    from attrgan.evaluation.hiding import mask_of
     from attrgan.features import cache
 
     schema = model.schema
@@ -62,7 +66,7 @@ def completions(
     if leave is not None:
         wanted &= ~leave
     parts = []
-    for order, (name, answer) in enumerate(model.predict(frame, inputs, wanted).items()):
+    for order, (name, answer) in enumerate(model.predict(frame, inputs, wanted, mask_of(wanted, schema)).items()):
         part = pd.DataFrame({"row": answer.rows, "order": order, schema.id: frame[schema.id].to_numpy()[answer.rows]})
         part["attribute"] = name
         part["value"] = _written(answer, schema.attributes[name], name in (whole_numbers or set()))

@@ -134,7 +134,7 @@ class Trainer:
             log(history[-1])
             if loss < best:
                 best, best_epoch, best_state = loss, epoch, deepcopy(self.average.state_dict())
-            if checkpoints:
+            if checkpoints and done:  # an epoch that was cut short is repeated whole
                 notes = {"epoch": epoch, "best": best, "best_epoch": best_epoch, "history": history}
                 notes["of"] = self.fingerprint()
                 checkpoint.save(checkpoints, epoch, self._states(best_state), notes)
