@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mlflow  # noqa: TID253
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa

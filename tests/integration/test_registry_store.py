@@ -10,7 +10,7 @@ from typing import Any
 
 import fsspec
 import pytest
-from mlflow import MlflowClient  # noqa: TID253
+from mlflow import MlflowClient
 
 from attrgan import config, registry, tracking
 from attrgan.errors import GateError, InputError, ModelError, SettingsError
