@@ -202,7 +202,9 @@ def compare(
 
         frame, left_out = reading.unused_rows(catalog, ours, [folder] + ([other[0]] if other else []))
         if other:
-            reading.read_frame(catalog, other[1].schema)  # the champion's schema must fit the catalog too
+            reading.read_frame(
+                catalog, other[1].schema, model=other[1]
+            )  # the champion's schema must fit the catalog too
         measured = []
         for one in [ours] + ([other[1]] if other else []):
             hidden = reading.masks(frame, ours.schema, "mcar", None)
@@ -293,7 +295,7 @@ def complete(
     def work(stage: Path) -> Result:
         from attrgan.lake.catalog import typed
 
-        table = typed(reading.read_table(catalog), loaded.schema)  # before it is cut: all slices have the same types
+        table = typed(reading.read_table(catalog, loaded), loaded.schema)  # all slices have the types of the whole
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
         counts = _complete(loaded, table.slice(first, last - first), stage, features, run_id, progress)
         details = {

@@ -6,7 +6,7 @@ Heavy libraries are imported inside, as in `attrgan.api`, which is the only call
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrgan.errors import CatalogError, InputError
+from attrgan.errors import CatalogError, InputError, ModelError
 from attrgan.schema import Schema
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from attrgan.model import CompletionModel
 
 
-def read_table(catalog: str) -> "pa.Table":
-    """The rows of a catalog; unreadable ones are bad input."""
+def read_table(catalog: str, model: "CompletionModel | None" = None) -> "pa.Table":
+    """The rows of a catalog; unreadable rows are bad input, and so is the lack of columns that the model needs."""
     from attrgan.lake.catalog import read_catalog
 
     found = read_catalog(catalog)
@@ -27,16 +27,24 @@ def read_table(catalog: str) -> "pa.Table":
             f"{len(found.unreadable)} rows of {catalog} cannot be read (the first: row {first.row} of {first.file}): "
             "run `attrgan validate` and use its valid.parquet"
         )
+    missing = [c for c in model.schema.columns if c not in found.table.column_names] if model else []
+    if model and missing:
+        raise ModelError(
+            f"model {model.version} was trained for another schema: it needs {', '.join(map(repr, missing))}, "
+            f"which {catalog} does not have; use a model trained for this catalog"
+        )
     return found.table
 
 
-def read_frame(catalog: str, schema: Schema, *, keep_deleted: bool = True) -> "tuple[pa.Table, pd.DataFrame]":
+def read_frame(
+    catalog: str, schema: Schema, *, keep_deleted: bool = True, model: "CompletionModel | None" = None
+) -> "tuple[pa.Table, pd.DataFrame]":
     """A catalog as received and as the model works on it."""
     import pyarrow as pa
 
     from attrgan.lake.catalog import to_frame
 
-    table = read_table(catalog)
+    table = read_table(catalog, model)
     if not keep_deleted:
         table = table.filter(pa.array(~deleted_rows(table)))
     return table, to_frame(table, schema)
@@ -80,7 +88,7 @@ def unused_rows(catalog: str, model: "CompletionModel", folders: list[Path]) -> 
 
     from attrgan.training.train import was_used
 
-    _, frame = read_frame(catalog, model.schema, keep_deleted=False)
+    _, frame = read_frame(catalog, model.schema, keep_deleted=False, model=model)
     used = np.any([was_used(folder, frame[model.schema.id]) for folder in folders], axis=0)
     if used.all():
         raise InputError(
