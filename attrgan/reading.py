@@ -29,9 +29,10 @@ def read_table(catalog: str, model: "CompletionModel | None" = None) -> "pa.Tabl
         )
     missing = [c for c in model.schema.columns if c not in found.table.column_names] if model else []
     if model and missing:
+        there = ", ".join(found.table.column_names[:20])
         raise ModelError(
-            f"model {model.version} was trained for another schema: it needs {', '.join(map(repr, missing))}, "
-            f"which {catalog} does not have; use a model trained for this catalog"
+            f"model {model.version} is of another schema: the schema names {', '.join(map(repr, missing))}, but {catalog} "
+            f"has only the columns {there}; correct the catalog, or use a model trained for it"
         )
     return found.table
 

@@ -172,7 +172,7 @@ def test_a_model_of_another_schema_is_refused(attrgan, tmp_path, tiny_model):
     (tmp_path / "c.csv").write_text("sku,name,weight\n1,a,2\n")
     refused(
         attrgan("complete", "c.csv", "--model", tiny_model, "-o", "out"),
-        "was trained for another schema: it needs 'id', 'title'",
+        "is of another schema: the schema names 'id', 'title'",
         "only the columns",
     )
     assert nothing_written(tmp_path / "out")
