@@ -31,8 +31,8 @@ def read_table(catalog: str, model: "CompletionModel | None" = None) -> "pa.Tabl
     if model and missing:
         there = ", ".join(found.table.column_names[:20])
         raise ModelError(
-            f"model {model.version} is of another schema: the schema names {', '.join(map(repr, missing))}, but {catalog} "
-            f"has only the columns {there}; correct the catalog, or use a model trained for it"
+            f"model {model.version} is of another schema: the schema names {', '.join(map(repr, missing))}, but "
+            f"{catalog} has only the columns {there}; correct the catalog, or use a model trained for it"
         )
     return found.table
 
