@@ -126,8 +126,12 @@ class Trainer:
             first, best, best_epoch, history = self._restore(*found, best_state)
             for record in history:
                 log(record)
-        stopped = "all epochs done"
-        for epoch in range(first, self.epochs + 1):
+        stopped, epoch = "all epochs done", first - 1
+        while epoch < self.epochs:
+            if epoch and epoch - best_epoch >= self.options.patience:  # asked here, so that a resumed run asks it too
+                stopped = f"no better validation loss for {self.options.patience} epochs"
+                break
+            epoch += 1
             done = self._epoch(epoch, log, history, started)
             loss = self.validation_loss()
             history.append({"epoch": epoch, "validation_loss": loss})
@@ -141,14 +145,11 @@ class Trainer:
             if not done:
                 stopped = f"stopped after {self.options.max_minutes} minutes"
                 break
-            if epoch - best_epoch >= self.options.patience:
-                stopped = f"no better validation loss for {self.options.patience} epochs"
-                break
         self.average.load_state_dict(best_state)
         return {
             "validation_loss": best,
             "best_epoch": best_epoch,
-            "epochs": epoch if history else 0,
+            "epochs": epoch,
             "stopped": stopped,
         }
 

@@ -93,6 +93,31 @@ def test_a_resumed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path
     assert log == undisturbed
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"epochs": 2}, {"epochs": 9, "patience": 1, "learning_rate": 0.0, "wide_learning_rate": 0.0}],
+    ids=["the last epoch", "no progress"],
+)
+def test_a_training_killed_after_its_last_checkpoint_ends_as_an_undisturbed_one(tmp_path, monkeypatch, changes):
+    options = dataclasses.replace(OPTIONS, **changes)
+    undisturbed = run(tmp_path / "undisturbed", options)
+    last = json.loads((undisturbed / "training_log.jsonl").read_text().splitlines()[-1])["epoch"]
+    assert (last < options.epochs) == ("patience" in changes)
+
+    def save_and_die(folder: Path, epoch: int, *rest) -> None:
+        save(folder, epoch, *rest)
+        if epoch == last:
+            raise Killed
+
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", save_and_die)
+    with pytest.raises(Killed):
+        run(tmp_path / "dead", options, checkpoints=tmp_path / "c")
+    again = run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)
+    assert weights(again) == weights(undisturbed)
+    assert (again / "training_log.jsonl").read_text() == (undisturbed / "training_log.jsonl").read_text()
+
+
 def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path, trained):
     options = dataclasses.replace(OPTIONS, epochs=3)
     with pytest.raises(Killed):
