@@ -7,7 +7,6 @@ all, and running it again for the same run and the same inputs does nothing. Hea
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,13 +21,10 @@ from attrgan.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
     from attrgan.model import CompletionModel
 
 Manifest = dict[str, Any]
-CHUNK_ROWS = 5_000
-"""Rows completed at a time: what bounds the memory of `complete`."""
 
 
 # --- catalogs ------------------------------------------------------------------------------------------------------
@@ -293,11 +289,15 @@ def complete(
     run_id = run_id or str(uuid.uuid4())
 
     def work(stage: Path) -> Result:
+        from attrgan.completion.complete import complete_table
         from attrgan.lake.catalog import typed
 
         table = typed(reading.read_table(catalog, loaded), loaded.schema)  # all slices have the types of the whole
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
-        counts = _complete(loaded, table.slice(first, last - first), stage, features, run_id, progress)
+        counts = complete_table(
+            loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features,
+            review_confidence=settings().completion.review_confidence, progress=progress,
+        )  # fmt: skip
         details = {
             "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,
             "schema": loaded.schema.dump(), "calibration": loaded.calibration, "promise": _promises(loaded),
@@ -306,49 +306,6 @@ def complete(
 
     arguments = {"model_version": loaded.version, "shard": shard, **settings().completion.model_dump()}
     return step("complete", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
-
-
-def _complete(
-    model: "CompletionModel",
-    table: "pa.Table",
-    stage: Path,
-    features: str | None,
-    run_id: str,
-    progress: Callable[[int, int], None] | None,
-) -> dict[str, Any]:
-    """Completes a table chunk by chunk into the two files of the contract; returns the counts."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from attrgan.completion import complete as completion
-    from attrgan.lake.catalog import to_frame
-
-    stamps = {"model_version": model.version, "run_id": run_id}
-    stamps["completed_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    whole = {n for n in model.schema.attributes if pa.types.is_integer(table.schema.field(n).type)}
-    total: dict[str, Any] = {}
-    writers: dict[str, pq.ParquetWriter] = {}
-    for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
-        chunk = table.slice(start, CHUNK_ROWS)
-        frame = to_frame(chunk, model.schema)
-        decided = completion.completions(
-            model, frame, reading.features_of(frame, model.schema, features), whole_numbers=whole,
-            review_confidence=settings().completion.review_confidence, leave=reading.left_alone(chunk, model.schema),
-        )  # fmt: skip
-        written = {
-            "completed": completion.fill(chunk, decided, model.schema),
-            "completions": completion.to_table(decided, model.schema, chunk[model.schema.id], stamps),
-        }
-        for name, part in written.items():
-            if name not in writers:
-                writers[name] = pq.ParquetWriter(stage / f"{name}.parquet", part.schema)
-            writers[name].write_table(part)
-        total = _add(total, completion.counts(frame, decided, model.schema))
-        if progress:
-            progress(start + chunk.num_rows, table.num_rows)
-    for writer in writers.values():
-        writer.close()
-    return total
 
 
 def audit(completed: list[str], validated: str, out: str, *, run_id: str | None = None) -> Manifest:
@@ -465,10 +422,3 @@ def _clear(folder: Path) -> None:
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _add(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Sums nested counts."""
-    if not total:
-        return more
-    return {k: _add(total[k], v) if isinstance(v, dict) else total[k] + v for k, v in more.items()}

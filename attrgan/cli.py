@@ -5,6 +5,7 @@ sentence on standard error. Exit codes: 0 done, 2 bad input, 3 a gate says no, 1
 """
 
 import json as json_library
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -459,12 +460,7 @@ def main() -> None:
         )
         sys.exit(1)
     except Exception as error:
-        from logging import getLogger
-
-        getLogger("attrgan").debug("a fault of ours", exc_info=True)
         typer.echo(f"attrgan: a fault of ours ({type(error).__name__}: {error}); ATTRGAN_DEBUG=1 shows where", err=True)
-        import os
-
         if os.environ.get("ATTRGAN_DEBUG"):
             raise
         sys.exit(1)

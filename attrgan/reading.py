@@ -58,14 +58,6 @@ def deleted_rows(table: "pa.Table") -> Any:
     return deleted(table)[0]
 
 
-def left_alone(table: "pa.Table", schema: Schema) -> Any:
-    """bool (rows, A): cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
-    import numpy as np
-
-    given = np.stack([np.asarray(table[name].is_valid()) for name in schema.attributes], 1)
-    return given | deleted_rows(table)[:, None]
-
-
 def features_of(frame: "pd.DataFrame", schema: Schema, cache_place: str | None) -> "pa.Table":
     """The features of every row, from the cache where there is one."""
     from attrgan.features import cache

@@ -6,13 +6,18 @@ Given values are never touched: the output is the input table with null cells re
 """
 
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from attrgan.lake.catalog import deleted, to_frame
 from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
 
 if TYPE_CHECKING:
@@ -21,6 +26,76 @@ if TYPE_CHECKING:
 
 STATUSES = ("filled", "review", "abstained", "not_applicable")
 REVIEW_CONFIDENCE = 0.5
+CHUNK_ROWS = 20_000
+"""Rows completed at a time: what bounds the memory. The feature cache is read once per chunk, so few are better."""
+ANSWER = {
+    "attribute": pa.string(),
+    "value": pa.string(),
+    "number": pa.float64(),
+    "lower": pa.float64(),
+    "upper": pa.float64(),
+    "confidence": pa.float64(),
+    "status": pa.string(),
+    "source": pa.string(),
+    "evidence": pa.string(),
+}
+"""The columns of an answer between the id and those of the run."""
+
+
+def complete_table(
+    model: "CompletionModel", table: pa.Table, stage: Path, *, run_id: str, cache_place: str | None = None,
+    review_confidence: float = REVIEW_CONFIDENCE, progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Completes a table chunk by chunk into `completed.parquet` and `completions.parquet`; returns the counts.
+
+    Args:
+        table: the items, from `typed`.
+        stage: folder of the two files.
+        cache_place: the feature cache; None encodes every item now.
+        progress: gets (rows done, rows).
+    """
+    from attrgan.features import cache
+
+    schema = model.schema
+    stamps = {"model_version": model.version, "run_id": run_id}
+    stamps["completed_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+    whole = {n for n in schema.attributes if pa.types.is_integer(table.schema.field(n).type)}
+    total: dict[str, Any] = {}
+    writers: dict[str, pq.ParquetWriter] = {}
+    for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
+        chunk = table.slice(start, CHUNK_ROWS)
+        frame = to_frame(chunk, schema)
+        decided = completions(
+            model, frame, cache.lookup(frame, schema, cache_place), whole_numbers=whole,
+            review_confidence=review_confidence, leave=_left_alone(chunk, schema),
+        )  # fmt: skip
+        written = {
+            "completed": fill(chunk, decided, schema),
+            "completions": to_table(decided, schema, chunk[schema.id], stamps),
+        }
+        for name, part in written.items():
+            if name not in writers:
+                writers[name] = pq.ParquetWriter(stage / f"{name}.parquet", part.schema)
+            writers[name].write_table(part)
+        total = _add(total, counts(frame, decided, schema))
+        if progress:
+            progress(start + chunk.num_rows, table.num_rows)
+    for writer in writers.values():
+        writer.close()
+    return total
+
+
+def _left_alone(table: pa.Table, schema: Schema) -> np.ndarray:
+    """bool (rows, A): cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
+    given = np.stack([np.asarray(table[name].is_valid()) for name in schema.attributes], 1)
+    return given | deleted(table)[0][:, None]
+
+
+def _add(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Sums nested counts."""
+    if not total:
+        return more
+    return {k: _add(total[k], v) if isinstance(v, dict) else total[k] + v for k, v in more.items()}
 
 
 def wanted_cells(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
@@ -77,18 +152,7 @@ def completions(
         part["source"], part["evidence"] = _provenance(answer, schema, name, frame, inputs)
         part.loc[part["status"] == "not_applicable", "value"] = None
         parts.append(part)
-    columns = [
-        schema.id,
-        "attribute",
-        "value",
-        "number",
-        "lower",
-        "upper",
-        "confidence",
-        "status",
-        "source",
-        "evidence",
-    ]
+    columns = [schema.id, *ANSWER]
     if not parts:
         return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
     return pd.concat(parts).sort_values(["row", "order"], kind="stable")[columns].reset_index(drop=True)
@@ -181,10 +245,7 @@ def to_table(decided: pd.DataFrame, schema: Schema, ids: pa.ChunkedArray, run: d
     """
     received = {str(i).strip(): i for i in ids.to_pylist()}
     id_column = pa.array([received[i] for i in decided[schema.id]], ids.type)
-    types = {"attribute": pa.string(), "value": pa.string(), "number": pa.float64()}
-    types |= {"lower": pa.float64(), "upper": pa.float64(), "confidence": pa.float64(), "status": pa.string()}
-    types |= {"source": pa.string(), "evidence": pa.string()}
-    columns = {name: pa.array(decided[name].tolist(), kind, from_pandas=True) for name, kind in types.items()}
+    columns = {name: pa.array(decided[name].tolist(), kind, from_pandas=True) for name, kind in ANSWER.items()}
     n = len(decided)
     stamps = {name: pa.array([value] * n, pa.string()) for name, value in run.items()}
     return pa.table({schema.id: id_column} | columns | stamps)

@@ -121,8 +121,9 @@ class Trainer:
         started, best, best_epoch, first = time.monotonic(), float("inf"), 0, 1
         best_state = deepcopy(self.average.state_dict())
         history: list[dict[str, Any]] = []
+        mine = self.fingerprint() if checkpoints else None
         found = checkpoint.load(checkpoints) if resume and checkpoints else None
-        if found and found[1].get("of") == self.fingerprint():
+        if found and found[1].get("of") == mine:
             first, best, best_epoch, history = self._restore(*found, best_state)
             for record in history:
                 log(record)
@@ -139,8 +140,7 @@ class Trainer:
             if loss < best:
                 best, best_epoch, best_state = loss, epoch, deepcopy(self.average.state_dict())
             if checkpoints and done:  # an epoch that was cut short is repeated whole
-                notes = {"epoch": epoch, "best": best, "best_epoch": best_epoch, "history": history}
-                notes["of"] = self.fingerprint()
+                notes = {"epoch": epoch, "best": best, "best_epoch": best_epoch, "history": history, "of": mine}
                 checkpoint.save(checkpoints, epoch, self._states(best_state), notes)
             if not done:
                 stopped = f"stopped after {self.options.max_minutes} minutes"
