@@ -1,14 +1,14 @@
 """The generator: levels → tokens → fusion → one distribution over candidates per attribute.
 
 Choices:
-- every level becomes tokens of one width D: text tokens, pooled sequence tokens, one token per attribute (known: its
-  value; unknown: a mask embedding and the noise z); a small pre-norm transformer fuses them;
+- every level becomes tokens of one width D (`levels.py`): words with their character 3-grams, pretrained vectors,
+  pooled sequences, one token per attribute (known: its value; unknown: a mask embedding); one query per attribute reads
+  them (`fusion.py`), never its own value, with the noise z in it;
 - a value's embedding is made of its string (the same words and 3-grams as the text) plus a learned part, so values
   never seen have one too;
 - candidates of one attribute share one softmax: known values (`n/a` among them), and for open attributes every span of
   the item's own text; a span that spells a known value counts for that value;
-- beside the deep part stands a linear one over sparse features (words, characters, values of other attributes), as in
-  Wide & Deep (Cheng et al., 2016): it learns from few rows what the deep part learns from many;
+- beside the deep part stands a linear one (`wide.py`);
 - z enters through a projection that starts at zero: it costs nothing until the adversarial loss asks for it.
 """
 
@@ -20,8 +20,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from attrgan.features import sequence, text
-from attrgan.model.inputs import Batch, Layout, tensor
+from attrgan.model.fusion import Fusion
+from attrgan.model.inputs import Batch, tensor
+from attrgan.model.levels import SequenceLevel, TextEmbedding, VectorLevel, WordContext, piecewise
 from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary
+from attrgan.model.wide import Wide
 from attrgan.schema import Schema
 
 
@@ -36,6 +39,7 @@ class Size:
     noise: int = 16
     dropout: float = 0.1
     wide_dropout: float = 0.2
+    vector_dropout: float = 0.3
 
 
 @dataclass
@@ -46,6 +50,7 @@ class Hidden:
         cells: bool (B, A) in the schema's order of attributes.
         groups: sequence group → bool (B,).
         text: bool (B,), items without their text.
+        levels: pretrained level → bool (B,), items without its vector.
         unlisted: open attribute → bool (B,): known values that stand in the item's text count as unknown ones, so that
             the span has to be found (in training: this is how copying is learned).
     """
@@ -53,6 +58,7 @@ class Hidden:
     cells: torch.Tensor
     groups: dict[str, torch.Tensor] = field(default_factory=dict)
     text: torch.Tensor | None = None
+    levels: dict[str, torch.Tensor] = field(default_factory=dict)
     unlisted: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
@@ -73,69 +79,6 @@ class Output:
     spans: torch.Tensor | None = None
 
 
-class TextEmbedding(nn.Module):
-    """Word + mean of its character 3-grams → (…, D)."""
-
-    def __init__(self, words: int, grams: int, width: int) -> None:
-        super().__init__()
-        self.word = nn.Embedding(words + 1, width, padding_idx=0)
-        self.gram = nn.Embedding(grams + 1, width, padding_idx=0)
-        nn.init.normal_(self.word.weight, std=0.05)
-        nn.init.normal_(self.gram.weight, std=0.05)
-
-    def forward(self, word: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
-        """Embeds tokens: word int64 (…,), gram int64 (…, GRAMS) → float32 (…, D)."""
-        shape = word.shape
-        weight = (gram != 0).float().reshape(-1, gram.shape[-1])
-        weight = weight / weight.sum(-1, keepdim=True).clamp(min=1)
-        bag = F.embedding_bag(gram.reshape(-1, gram.shape[-1]), self.gram.weight, per_sample_weights=weight, mode="sum")
-        return self.word(word) + bag.reshape(*shape, -1)
-
-
-class SequenceLevel(nn.Module):
-    """A group of aligned sequences → TOKENS tokens: attention-pooled steps and the statistics of the whole."""
-
-    TOKENS = 3
-    edges: torch.Tensor
-
-    def __init__(self, edges: torch.Tensor, hashes: int, columns: int, width: int) -> None:
-        super().__init__()
-        numeric = max(len(edges) // len(sequence.STATISTICS), 1)
-        self.step = nn.Sequential(nn.Linear(2 * numeric, width), nn.GELU(), nn.Linear(width, width))
-        self.code = nn.Embedding(hashes + 1, width, padding_idx=0) if columns else None
-        self.position = nn.Parameter(torch.randn(sequence.MAX_STEPS, width) * 0.02)
-        self.query = nn.Parameter(torch.randn(self.TOKENS - 1, width) * 0.1)
-        self.register_buffer("edges", edges.clone())  # its own, or a loaded model shares memory with its vocabulary
-        self.statistic = nn.Linear(edges.shape[0] * edges.shape[1], width)
-
-    def forward(
-        self, numbers: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor, statistics: torch.Tensor
-    ) -> torch.Tensor:
-        """Numbers (B, S, n), codes (B, S, h), mask (B, S), statistics (B, w) → (B, TOKENS, D)."""
-        known = ~numbers.isnan()
-        step = self.step(torch.cat([numbers.nan_to_num(), known.float()], -1))
-        if self.code is not None and codes.shape[-1]:
-            step = step + self.code(codes).mean(2)
-        recency = (
-            mask.sum(1, keepdim=True) - 1 - torch.arange(mask.shape[1])
-        )  # 0 is the last step, however many there are
-        step = step + self.position[recency.clamp(min=0)]
-        score = (step @ self.query.T / math.sqrt(step.shape[-1])).masked_fill(~mask[..., None], -1e4)
-        pooled = score.softmax(1).transpose(1, 2) @ step
-        return torch.cat([pooled, self.statistic(piecewise(statistics, self.edges).flatten(1))[:, None]], 1)
-
-
-def piecewise(numbers: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
-    """Piecewise-linear encoding (Gorishniy et al., 2022): numbers (B, M), edges (M, E) → (B, M, E); NaN → zeros.
-
-    The last place says that the number is known.
-    """
-    low, high = edges[:, :-1], edges[:, 1:]
-    inside = (numbers[..., None] - low) / (high - low).clamp(min=1e-6)
-    known = (~numbers.isnan()).float()[..., None]
-    return torch.cat([inside.nan_to_num().clamp(0, 1) * known, known], -1)
-
-
 class Generator(nn.Module):
     """G(z | features, known attributes)."""
 
@@ -145,13 +88,15 @@ class Generator(nn.Module):
     string_grams: torch.Tensor
     string_counts: torch.Tensor
     edges: torch.Tensor
+    may_read: torch.Tensor
 
     def __init__(self, schema: Schema, vocabulary: Vocabulary, size: Size) -> None:
         super().__init__()
-        self.schema, self.size, self.layout = schema, size, Layout.of(vocabulary)
+        self.schema, self.size = schema, size
         self.attributes = list(schema.attributes)
         self.categorical = list(vocabulary.values)
         self.numeric = list(vocabulary.numbers)
+        self.conditions = list(vocabulary.conditions)
         self.open = [n for n in self.categorical if schema.attributes[n].kind == "open" and schema.text]
         known = vocabulary.values | vocabulary.conditions
         self.value_sizes = [len(v.values) for v in known.values()]
@@ -159,6 +104,11 @@ class Generator(nn.Module):
         self.text = TextEmbedding(len(vocabulary.words.known), len(vocabulary.grams.known), width)
         self.column = nn.Parameter(torch.randn(max(len(schema.text), 1), width) * 0.02)
         self.position = nn.Parameter(torch.randn(text.MAX_TOKENS * max(len(schema.text), 1), width) * 0.02)
+        self.context = WordContext(width, 2 if self.open else 1, size.dropout)
+        self.word_vector = nn.Linear(vocabulary.word_vector, width) if vocabulary.word_vector else None
+        self.vectors = nn.ModuleDict(
+            {n: VectorLevel(len(f["scale"]), width, size.vector_dropout) for n, f in vocabulary.vectors.items()}
+        )
         self.sequences = nn.ModuleList(
             SequenceLevel(
                 tensor(fitted["edges"]),
@@ -179,18 +129,15 @@ class Generator(nn.Module):
         self.item = nn.Parameter(torch.randn(width) * 0.05)
         self.noise = nn.Linear(size.noise, width, bias=False)
         nn.init.zeros_(self.noise.weight)
-        layer = nn.TransformerEncoderLayer(
-            width, size.heads, size.feed_forward, size.dropout, "gelu", batch_first=True, norm_first=True
-        )
-        self.fusion = nn.TransformerEncoder(layer, size.layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.fusion = Fusion(width, size.layers, size.heads, size.feed_forward, size.dropout)
         self.query = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.match = nn.Parameter(torch.ones(max(len(self.categorical), 1), MAX_PHRASE))
         self.span_start = nn.Linear(width, width)
         self.span_end = nn.Linear(width, width, bias=False)
         self.span_words = nn.Linear(width, width, bias=False)
         self.span_length = nn.Parameter(torch.zeros(max(len(self.open), 1), MAX_PHRASE))
-        self.wide = nn.EmbeddingBag(self.layout.rows, max(self.layout.columns, 1), mode="sum", sparse=True)
-        nn.init.zeros_(self.wide.weight)
+        self.wide = Wide(schema, vocabulary, size.wide_dropout, size.vector_dropout)
+        self.register_buffer("may_read", self._may_read(vocabulary), persistent=False)
 
     def _value_strings(self, known: dict[str, Values], vocabulary: Vocabulary) -> None:
         strings = [v for values in known.values() for v in values.values]
@@ -241,94 +188,98 @@ class Generator(nn.Module):
             values: what `values()` returned, where the caller has it already.
         """
         values = self.values() if values is None else values
-        attribute_tokens, visible = self._attribute_tokens(batch, hidden, z, values, strangers)
+        visible = self._visible(batch, hidden)
+        text_mask = batch.token_mask if hidden.text is None else batch.token_mask & ~hidden.text[:, None]
+        groups = {n: steps[2].any(1) & ~hidden.groups.get(n, no(batch)) for n, steps in batch.steps.items()}
+        levels = {n: present & ~hidden.levels.get(n, no(batch)) for n, present in batch.vector_mask.items()}
         strings = self.text(batch.word, batch.gram)
+        words = self._words(batch, strings, text_mask)
+        tokens = [self.item.expand(len(batch), 1, -1), words]
+        masks = [text_mask.new_ones(len(batch), 1), text_mask]
+        for name, level in self.vectors.items():
+            tokens.append(level(batch.vectors[name]))
+            masks.append(levels[name][:, None])
+        for level, (name, steps) in zip(self.sequences, batch.steps.items(), strict=True):
+            tokens.append(level(*steps))
+            masks.append(groups[name][:, None].expand(-1, SequenceLevel.TOKENS))
+        tokens.append(self._attribute_tokens(batch, visible, values, strangers))
+        masks.append(text_mask.new_ones(tokens[-1].shape[:2]))
+        fused = self.fusion(self._queries(z), torch.cat(tokens, 1), self._seen(torch.cat(masks, 1), words.shape[1]))
+        queries = self.query(fused[:, :-1])
+        shown = dict(zip([*self.attributes, *self.conditions], visible.unbind(1), strict=True))
+        wide = self.wide(batch, shown, groups, text_mask.any(1), levels)
+        spans = self._spans(words, strings, text_mask, batch) if self.open else None
+        logits = self._logits(batch, hidden, queries, values, wide, spans, text_mask)
+        return Output(logits, fused[:, -1], values, _means(strings) if self.open and self.training else None)
+
+    def _words(self, batch: Batch, strings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Words (B, T, D) that have seen their neighbours."""
         words = strings + self.column[batch.column] + self.position[: batch.word.shape[1]]
-        token_mask = batch.token_mask if hidden.text is None else batch.token_mask & ~hidden.text[:, None]
-        tokens, masks = [self.item.expand(len(batch), 1, -1), words], [token_mask.new_ones(len(batch), 1), token_mask]
-        for level, (name, group) in zip(self.sequences, batch.steps.items(), strict=True):
-            present = group[2].any(1) & ~hidden.groups.get(name, torch.zeros(len(batch), dtype=torch.bool))
-            tokens.append(level(*group))
-            masks.append(present[:, None].expand(-1, SequenceLevel.TOKENS))
-        tokens.append(attribute_tokens)
-        masks.append(token_mask.new_ones(attribute_tokens.shape[:2]))
-        fused = self.fusion(torch.cat(tokens, 1), src_key_padding_mask=~torch.cat(masks, 1))
-        queries = self.query(fused[:, -attribute_tokens.shape[1] :])
-        wide = self._wide(batch, hidden, visible, token_mask)
-        spans = self._spans(fused[:, 1 : 1 + words.shape[1]], strings, token_mask, batch) if self.open else None
-        logits = self._logits(batch, hidden, queries, values, wide, spans, token_mask)
-        return Output(logits, fused[:, 0], values, _means(strings) if self.open and self.training else None)
+        if self.word_vector is not None:
+            words = words + self.word_vector(batch.word_vector)
+        return self.context(words, mask)
+
+    def _queries(self, z: torch.Tensor) -> torch.Tensor:
+        """One query per attribute, with its noise, and the item's: (B, A + 1, D)."""
+        attributes = self.name[: len(self.attributes)] + self.noise(z)
+        return torch.cat([attributes, self.item.expand(len(z), 1, -1)], 1)
+
+    def _may_read(self, vocabulary: Vocabulary) -> torch.Tensor:
+        """bool (A + 1, K without words): which tokens a query may ever read: not its own value, nor what gives it away.
+
+        The tokens: item, pretrained vectors, sequences, attributes, conditions.
+        """
+        names = [None, *self.vectors]
+        for name in vocabulary.sequences:
+            names += [name] * SequenceLevel.TOKENS
+        readable = []
+        for attribute in self.attributes:
+            together = set(self.schema.hidden_together[attribute])
+            gives_away = {n for n, g in self.schema.sequences.items() if together & set(g.columns)}
+            row = [n not in gives_away for n in names]
+            row += [n not in together for n in [*self.attributes, *self.conditions]]
+            readable.append(row)
+        return torch.tensor([*readable, [True] * len(readable[0])])
+
+    def _seen(self, present: torch.Tensor, words: int) -> torch.Tensor:
+        """bool (B, A + 1, K): the tokens that each query reads; present bool (B, K), the words after the item."""
+        may = self.may_read
+        may = torch.cat([may[:, :1], may.new_ones(len(may), words), may[:, 1:]], 1)
+        return present[:, None] & may
+
+    def _visible(self, batch: Batch, hidden: Hidden) -> torch.Tensor:
+        """bool (B, A + conditions), in the schema's order: cells that have a value and are not hidden."""
+        known = dict(zip([*self.categorical, *self.conditions], (batch.codes >= 0).unbind(1), strict=True))
+        known |= dict(zip(self.numeric, (batch.bins >= 0).unbind(1), strict=True))
+        seen = torch.stack([known[n] for n in [*self.attributes, *self.conditions]], 1)
+        return seen & F.pad(~hidden.cells, (0, len(self.conditions)), value=True)
 
     def _attribute_tokens(
-        self, batch: Batch, hidden: Hidden, z: torch.Tensor, values: torch.Tensor, strangers: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens (B, A + conditions, D) in the schema's order, and which show a value: bool (B, A + conditions)."""
+        self, batch: Batch, visible: torch.Tensor, values: torch.Tensor, strangers: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Tokens (B, A + conditions, D) in the schema's order: the value where it is visible, else a mask embedding."""
         table = values if strangers is None else torch.cat([values, strangers])
-        known, tokens = {}, {}
-        start, total = 0, sum(self.value_sizes)
-        conditions = [f"condition {i}" for i in range(batch.codes.shape[1] - len(self.categorical))]
-        for i, (name, size) in enumerate(zip([*self.categorical, *conditions], self.value_sizes, strict=True)):
+        tokens, start, total = {}, 0, sum(self.value_sizes)
+        for i, (name, size) in enumerate(zip([*self.categorical, *self.conditions], self.value_sizes, strict=True)):
             code = batch.codes[:, i]
             index = torch.where(code < size, code + start, code - size + total).clamp(min=0)
             nothing = torch.zeros_like(self.name[:1]).expand(len(code), -1)
-            known[name], tokens[name] = code >= 0, table[index] if len(table) else nothing
+            tokens[name] = table[index] if len(table) else nothing
             start += size
         pieces = torch.einsum("bme,med->bmd", piecewise(batch.numbers, self.edges), self.number)
-        for i, name in enumerate(self.numeric):
-            known[name], tokens[name] = batch.bins[:, i] >= 0, pieces[:, i]
-        order = [*self.attributes, *conditions]
-        seen = torch.stack([known[n] for n in order], 1)
-        unhidden = F.pad(~hidden.cells, (0, len(conditions)), value=True)
-        visible = seen & unhidden
-        noise = F.pad(self.noise(z), (0, 0, 0, len(conditions)))
-        stacked = torch.stack([tokens[n] for n in order], 1)
-        return self.name + torch.where(visible[..., None], stacked, self.mask + noise), visible
-
-    def _wide(self, batch: Batch, hidden: Hidden, visible: torch.Tensor, token_mask: torch.Tensor) -> torch.Tensor:
-        """The linear part: (B, columns of the layout)."""
-        rows = [torch.repeat_interleave(torch.arange(len(batch)), batch.wide_offsets.diff())]
-        index = [batch.wide]
-        weight = [batch.wide_weight * token_mask.any(1)[rows[0]]]
-        order = {name: i for i, name in enumerate(self.attributes)}
-        codes = {n: batch.codes[:, i] for i, n in enumerate(self.categorical)}
-        codes |= {n: batch.bins[:, i] for i, n in enumerate(self.numeric)}
-        names = [n for n in self.layout.inputs if not n.startswith("sequence.") and n not in order]
-        for i, name in enumerate(names):  # conditions
-            codes[name] = batch.codes[:, len(self.categorical) + i]
-            order[name] = len(self.attributes) + i
-        for name, code in codes.items():
-            start, size = self.layout.inputs[name]
-            at = torch.nonzero(visible[:, order[name]] & (code >= 0) & (code < size)).squeeze(1)
-            rows.append(at)
-            index.append(start + code[at])
-            weight.append(torch.ones(len(at)))
-        for level, (name, group) in zip(self.sequences, batch.steps.items(), strict=True):
-            present = ~group[3].isnan()
-            if name in hidden.groups:
-                present = present & ~hidden.groups[name][:, None]
-            at, column = torch.nonzero(present, as_tuple=True)
-            edges: torch.Tensor = level.edges  # type: ignore[assignment]
-            knot = (group[3][at, column][:, None] > edges[column]).sum(1)
-            rows.append(at)
-            index.append(self.layout.inputs[f"sequence.{name}"][0] + column * (edges.shape[1] + 1) + knot)
-            weight.append(torch.full((len(at),), 0.5))
-        row, all_index, all_weight = torch.cat(rows), torch.cat(index), torch.cat(weight)
-        if self.training and self.size.wide_dropout:
-            keep = torch.rand(len(all_weight)) >= self.size.wide_dropout
-            all_weight = all_weight * keep / (1 - self.size.wide_dropout)
-        order_by_row = torch.argsort(row, stable=True)
-        starts = torch.searchsorted(row[order_by_row], torch.arange(len(batch)))
-        return self.wide(all_index[order_by_row], starts, per_sample_weights=all_weight[order_by_row])
+        tokens |= dict(zip(self.numeric, pieces.unbind(1), strict=True))
+        stacked = torch.stack([tokens[n] for n in [*self.attributes, *self.conditions]], 1)
+        return self.name + torch.where(visible[..., None], stacked, self.mask)
 
     def _spans(
-        self, fused: torch.Tensor, strings: torch.Tensor, token_mask: torch.Tensor, batch: Batch
+        self, words: torch.Tensor, strings: torch.Tensor, token_mask: torch.Tensor, batch: Batch
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the spans' scores are made of, (3, B, T, D) for start, end and words; which spans are one, (B, T, L).
 
         A span's embedding is linear in its first token, its last one and the mean of its words, so its score against a
         query is a sum of three numbers per token: no span ever gets a vector of its own.
         """
-        parts = torch.stack([self.span_start(fused), self.span_end(fused), self.span_words(strings)])
+        parts = torch.stack([self.span_start(words), self.span_end(words), self.span_words(strings)])
         valid = torch.zeros(*token_mask.shape, MAX_PHRASE, dtype=torch.bool)
         for n in range(min(MAX_PHRASE, token_mask.shape[1])):
             same = batch.column[:, n:] == batch.column[:, : token_mask.shape[1] - n]
@@ -347,7 +298,7 @@ class Generator(nn.Module):
             size = self.value_sizes[i]
             query = queries[:, self.attributes.index(name)]
             score = query @ values[start : start + size].T * scale * 4 + self.value_bias[start : start + size]
-            score = score + self._wide_of(name, wide, size)
+            score = score + self.wide.of(name, wide, size)
             at = torch.nonzero((batch.match_attribute == i) & visible_text).squeeze(1)
             unlisted = hidden.unlisted[name][batch.match_row[at]] if name in hidden.unlisted else None
             bonus = self.match[i, batch.match_length[at] - 1]
@@ -374,12 +325,13 @@ class Generator(nn.Module):
             start += size
         for i, name in enumerate(self.numeric):
             score = self.bins[i](queries[:, self.attributes.index(name)])
-            logits[name] = score + self._wide_of(name, wide, score.shape[1])
+            logits[name] = score + self.wide.of(name, wide, score.shape[1])
         return logits
 
-    def _wide_of(self, name: str, wide: torch.Tensor, size: int) -> torch.Tensor:
-        start, columns = self.layout.outputs[name]
-        return F.pad(wide[:, start : start + columns], (0, size - columns))
+
+def no(batch: Batch) -> torch.Tensor:
+    """bool (B,): none of the items."""
+    return torch.zeros(len(batch), dtype=torch.bool)
 
 
 def _shifted(ends: torch.Tensor) -> torch.Tensor:

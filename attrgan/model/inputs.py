@@ -12,48 +12,12 @@ import pyarrow as pa
 import torch
 
 from attrgan.features import sequence, text
-from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary, flat, offsets
-
-WIDE_VALUES = 300
-"""The most frequent values of an attribute that the linear part reads and scores."""
+from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary, fitted_vectors, flat, offsets
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
     """An array on the device in force (`torch.set_default_device`)."""
     return torch.from_numpy(array).to(torch.get_default_device())
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where each attribute's inputs and outputs lie in the linear part.
-
-    `inputs`: name → (first row of the weight, number of rows). `outputs`: name → (first column, number of columns).
-    Inputs are, in this order: words of the text; values of attributes and conditions; bins of sequence statistics.
-    """
-
-    inputs: dict[str, tuple[int, int]]
-    outputs: dict[str, tuple[int, int]]
-    rows: int
-    columns: int
-
-    @classmethod
-    def of(cls, vocabulary: Vocabulary) -> "Layout":
-        """The layout for a vocabulary; input row 0 is for words that were not seen."""
-        sizes = {n: len(v.values) for n, v in vocabulary.values.items()}
-        sizes |= {n: len(v.value) for n, v in vocabulary.numbers.items()}
-        outputs, column = {}, 0
-        for name, size in sizes.items():
-            outputs[name] = (column, min(size, WIDE_VALUES))
-            column += outputs[name][1]
-        inputs, row = {}, len(vocabulary.wide.known) + 1
-        for name, size in (sizes | {n: len(v.values) for n, v in vocabulary.conditions.items()}).items():
-            inputs[name] = (row, min(size, WIDE_VALUES))
-            row += inputs[name][1]
-        for name, fitted in vocabulary.sequences.items():
-            size = fitted["edges"].shape[0] * (fitted["edges"].shape[1] + 1)
-            inputs[f"sequence.{name}"] = (row, size)
-            row += size
-        return cls(inputs, outputs, row, column)
 
 
 @dataclass
@@ -80,6 +44,8 @@ class Inputs:
         token_offsets: int64 (N + 1,).
         wide, wide_offsets: indices of the linear part's text features, int64.
         sequences: group → (numbers (s, n), hashes (s, h), step offsets (N + 1,), statistics (N, w) with NaN).
+        vectors: pretrained level → (float32 (N, K), bool (N,) of the items that have one).
+        word_vectors: float16 (t, P): a pretrained vector per token, or None.
         matches: known values in the text.
         strangers: known cells' values that the vocabulary does not have.
     """
@@ -92,6 +58,8 @@ class Inputs:
     wide: np.ndarray
     wide_offsets: np.ndarray
     sequences: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+    vectors: dict[str, tuple[np.ndarray, np.ndarray]]
+    word_vectors: np.ndarray | None
     matches: Matches
     strangers: list[str]
 
@@ -131,9 +99,18 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> In
         wide=vocabulary.wide.index(flat(features["text.wide"])),
         wide_offsets=offsets(features["text.wide"]),
         sequences={name: _sequence(features, name, fitted) for name, fitted in vocabulary.sequences.items()},
+        vectors={name: fitted_vectors(features, name, fitted) for name, fitted in vocabulary.vectors.items()},
+        word_vectors=_word_vectors(features, vocabulary.word_vector, len(tokens["word"])),
         matches=find_values(tokens, token_offsets, vocabulary),
         strangers=list(strangers),
     )
+
+
+def _word_vectors(features: pa.Table, size: int, tokens: int) -> np.ndarray | None:
+    if not size:
+        return None
+    found = flat(features["language.token"]).reshape(-1, size)
+    return found if len(found) == tokens else np.zeros((tokens, size), np.float16)
 
 
 def _sequence(
@@ -192,6 +169,7 @@ class Batch:
         codes (B, C), numbers (B, M), bins (B, M): as in `Inputs`.
         word (B, T), gram (B, T, GRAMS), column (B, T): text tokens, `token_mask` (B, T) true where there is one.
         wide, wide_weight (w,), wide_offsets (B + 1,): text features of the linear part with their TF-IDF weights.
+        vectors, vector_mask: pretrained level → float32 (B, K), bool (B,); word_vector: float32 (B, T, P) or None.
         steps: group → (numbers (B, S, n), hashes (B, S, h), mask (B, S), statistics (B, w)).
         match_row, match_attribute, match_value, match_token, match_length (m,): known values in the text.
     """
@@ -207,6 +185,9 @@ class Batch:
     wide: torch.Tensor
     wide_weight: torch.Tensor
     wide_offsets: torch.Tensor
+    vectors: dict[str, torch.Tensor]
+    vector_mask: dict[str, torch.Tensor]
+    word_vector: torch.Tensor | None
     steps: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]
     match_row: torch.Tensor
     match_attribute: torch.Tensor
@@ -240,6 +221,9 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         wide=tensor(wide),
         wide_weight=tensor((weight / np.maximum(norm, 1e-9)).astype(np.float32)),
         wide_offsets=tensor(np.concatenate([[0], np.cumsum(wide_counts)])),
+        vectors={name: tensor(vectors[rows]) for name, (vectors, _) in inputs.vectors.items()},
+        vector_mask={name: tensor(present[rows]) for name, (_, present) in inputs.vectors.items()},
+        word_vector=None if inputs.word_vectors is None else tensor(inputs.word_vectors[at]).float(),
         steps={name: _steps(*group, rows) for name, group in inputs.sequences.items()},
         match_row=tensor(np.repeat(np.arange(len(rows)), match_counts)),
         match_attribute=tensor(matches.attribute[match_at]),

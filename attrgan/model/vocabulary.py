@@ -24,6 +24,9 @@ MAX_WORDS = 40_000
 MAX_GRAMS = 30_000
 MAX_PHRASE = 5
 """Words of the longest span that can be copied."""
+VECTORS = {"language": "language.sentence", "image": "image.vector"}
+"""Pretrained level → the feature column that holds one vector per item."""
+MAX_COMPONENTS, MAX_FIT = 256, 4000
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,8 @@ class Vocabulary:
     wide: Hashes
     idf: np.ndarray
     sequences: dict[str, dict[str, np.ndarray]]
+    vectors: dict[str, dict[str, np.ndarray]]
+    word_vector: int
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, features: pa.Table, schema: Schema) -> "Vocabulary":
@@ -183,6 +188,8 @@ class Vocabulary:
             values, numbers, conditions,
             Hashes.fit(words, MAX_WORDS), Hashes.fit(grams, MAX_GRAMS), wide, idf.astype(np.float32),
             {name: _fit_sequence(features, name) for name in schema.sequences},
+            {name: fitted for name in VECTORS if (fitted := _fit_vectors(features, name))},
+            _word_vector(features),
         )  # fmt: skip
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -196,6 +203,8 @@ class Vocabulary:
             named |= {f"{kind}.{i}.count": v.counts for i, v in enumerate(known.values())}
         for i, fitted in enumerate(self.sequences.values()):
             named |= {f"sequences.{i}.{k}": v for k, v in fitted.items()}
+        for i, fitted in enumerate(self.vectors.values()):
+            named |= {f"vectors.{i}.{k}": v for k, v in fitted.items()}
         return named
 
     def strings(self) -> dict[str, Any]:
@@ -205,6 +214,8 @@ class Vocabulary:
             "conditions": {n: v.values for n, v in self.conditions.items()},
             "numbers": list(self.numbers),
             "sequences": list(self.sequences),
+            "vectors": list(self.vectors),
+            "word_vector": self.word_vector,
         }
 
     @classmethod
@@ -223,6 +234,8 @@ class Vocabulary:
             known("conditions"),
             Hashes(arrays["words"]), Hashes(arrays["grams"]), Hashes(arrays["wide"]), arrays["idf"],
             {n: under(f"sequences.{i}.") for i, n in enumerate(strings["sequences"])},
+            {n: under(f"vectors.{i}.") for i, n in enumerate(strings["vectors"])},
+            strings["word_vector"],
         )  # fmt: skip
 
 
@@ -255,3 +268,46 @@ def _fit_sequence(features: pa.Table, name: str) -> dict[str, np.ndarray]:
         scale = np.nan_to_num(np.nanstd(steps, 0)) + 1e-3 if len(steps) else np.ones(max(numeric, 1))
     hashed = Hashes.fit(flat(features[f"sequence.{name}.hash"]), MAX_WORDS).known
     return {"edges": edges, "centre": centre.astype(np.float32), "scale": scale.astype(np.float32), "hashed": hashed}
+
+
+def _fit_vectors(features: pa.Table, name: str) -> dict[str, np.ndarray] | None:
+    """Centre, principal components (K, P) and their common scale; None where no item has such a vector.
+
+    Components keep their relative variances: small ones are noise, and whitening would make them as loud as the others.
+    """
+    rows = _vectors(features, name)[0]
+    if len(rows) < 2:
+        return None
+    sample = rows[:: max(len(rows) // MAX_FIT, 1)]
+    centre, spread = sample.mean(0), sample.std(0) + 1e-6
+    standard = (sample - centre) / spread
+    _, values, components = np.linalg.svd(standard, full_matrices=False)
+    kept = min(MAX_COMPONENTS, len(values))
+    scale = np.full(kept, np.sqrt((values[:kept] ** 2).mean() / len(sample)) + 1e-6)
+    return {"centre": centre, "components": components[:kept] / spread, "scale": scale.astype(np.float32)}
+
+
+def _vectors(features: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (n, P) vectors of the items that have one, and which have: bool (N,)."""
+    column = VECTORS[name]
+    if column not in features.column_names:
+        return np.empty((0, 0), np.float32), np.zeros(features.num_rows, bool)
+    present = np.diff(offsets(features[column])) > 0
+    found = flat(features[column]).astype(np.float32)
+    return found.reshape(int(present.sum()), -1) if len(found) else np.empty((0, 0), np.float32), present
+
+
+def fitted_vectors(features: pa.Table, name: str, fitted: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (N, K) components of every item's vector, zeros where it has none, and which have one: bool (N,)."""
+    found, present = _vectors(features, name)
+    result = np.zeros((features.num_rows, len(fitted["scale"])), np.float32)
+    if len(found):
+        result[present] = ((found - fitted["centre"]) @ fitted["components"].T) / fitted["scale"]
+    return result, present
+
+
+def _word_vector(features: pa.Table) -> int:
+    """The size of the pretrained vector of every word, 0 where words have none."""
+    if "language.token" not in features.column_names:
+        return 0
+    return len(flat(features["language.token"])) // max(len(flat(features["text.word"])), 1)

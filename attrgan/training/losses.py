@@ -11,8 +11,9 @@ import torch
 from torch.nn import functional as F
 
 from attrgan.evaluation.hiding import Mask
-from attrgan.model.generator import Generator, Hidden, Output, piecewise
+from attrgan.model.generator import Generator, Hidden, Output
 from attrgan.model.inputs import Batch, tensor
+from attrgan.model.levels import piecewise
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 
 
@@ -52,8 +53,10 @@ def choose_unlisted(
     return unlisted
 
 
-def targets(batch: Batch, generator: Generator, hidden: Hidden) -> Targets:
-    """What each hidden cell's softmax should choose."""
+def targets(
+    batch: Batch, generator: Generator, asked: torch.Tensor, unlisted: dict[str, torch.Tensor] | None = None
+) -> Targets:
+    """What the softmax of each asked cell, bool (B, A), should choose; `unlisted` as in `Hidden`."""
     index = {}
     for a, name in enumerate(generator.attributes):
         if name in generator.numeric:
@@ -62,9 +65,9 @@ def targets(batch: Batch, generator: Generator, hidden: Hidden) -> Targets:
             i = generator.categorical.index(name)
             size = generator.value_sizes[i]
             right = torch.where(batch.codes[:, i] < size, batch.codes[:, i], -1)
-            if name in hidden.unlisted:
-                right = _span_targets(batch, i, size, right, hidden.unlisted[name])
-        index[name] = torch.where(hidden.cells[:, a], right, -1)
+            if unlisted and name in unlisted:
+                right = _span_targets(batch, i, size, right, unlisted[name])
+        index[name] = torch.where(asked[:, a], right, -1)
     return Targets(index)
 
 

@@ -95,7 +95,7 @@ class Trainer:
         self._optimizers()
 
     def _optimizers(self) -> None:
-        wide = self.generator.wide.weight
+        wide = self.generator.wide.sparse.weight
         deep = [p for p in self.generator.parameters() if p is not wide]
         self.optimizers = {
             "deep": torch.optim.AdamW(deep, self.options.learning_rate, weight_decay=0.01),
@@ -180,9 +180,13 @@ class Trainer:
         hidden.unlisted = losses.choose_unlisted(tensors, self.generator, self.vocabulary, rng)
         if self.schema.text:
             hidden.text = tensor(rng.random(len(rows)) < 0.05)
+        for level in self.generator.vectors:
+            hidden.levels[level] = tensor(rng.random(len(rows)) < 0.1)
         z = torch.randn(len(rows), len(self.schema.attributes), self.options.size.noise)
         output = self.generator(tensors, hidden, z, self._train_strangers())
-        loss, _ = losses.supervised(output, losses.targets(tensors, self.generator, hidden))
+        loss, _ = losses.supervised(
+            output, losses.targets(tensors, self.generator, torch.ones_like(hidden.cells), hidden.unlisted)
+        )
         real, fake, known, judged = self._adversarial(tensors, hidden.cells, output, rng)
         context = output.context.detach()
         adversarial = losses.loss_g(self.discriminator(context, fake, known, judged), judged)
@@ -195,6 +199,7 @@ class Trainer:
         for name, schedule in zip(("deep", "wide"), self.schedule, strict=True):
             self.optimizers[name].step()
             schedule.step()
+        self.generator.wide.forget_own()
         self._average()
         loss_d, accuracy = self._discriminate(context, real, fake.detach(), known, judged)
         loss_g = float(adversarial.detach())
@@ -263,7 +268,7 @@ class Trainer:
                 tensors, hidden = batch(self.data.inputs, at, self.vocabulary), hidden_rows(mask, at, len(scores))
                 z = torch.zeros(len(at), len(scores), self.options.size.noise)
                 output = self.average(tensors, hidden, z, strangers, values)
-                for name, right in losses.targets(tensors, self.average, hidden).index.items():
+                for name, right in losses.targets(tensors, self.average, hidden.cells).index.items():
                     asked = right >= 0
                     if asked.any():
                         scores[name][0].append(output.logits[name][asked].cpu().numpy())
