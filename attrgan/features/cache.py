@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from attrgan.features import language, sequence, text
+from attrgan.features import image, language, sequence, text
 from attrgan.features.level import Level
 from attrgan.lake import storage
 from attrgan.schema import Schema
 
-LEVELS: dict[str, Level] = {"text": text, "sequence": sequence, "language": language}
+LEVELS: dict[str, Level] = {"text": text, "sequence": sequence, "language": language, "image": image}
 CHUNK = 2000
 """Items encoded at once: the tokens of as many long descriptions in a language model take about 150 MB."""
 
