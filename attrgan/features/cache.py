@@ -1,12 +1,15 @@
-"""Encodes items once: features are keyed by the hash of what they were made of and by the encoder's version.
+"""Encodes items once: per level, features are keyed by the hash of the cells they were made of.
 
-A cache is a folder of Parquet parts below the encoder's version; an update encodes only items that are not there and
-adds one part. Nothing is ever changed in place, so two updates at once do no harm.
+A cache is a folder per level and version, `<level>-<version>`, of Parquet parts. An update encodes the items whose
+cells of that level are not there yet (a changed price never encodes a picture again) and adds one part per CHUNK items,
+so that memory stays bounded and a killed update keeps what it has done. Nothing is ever changed in place, so two
+updates at once do no harm. A path or URL stands for its content: a picture that changes needs another name.
 """
 
 import hashlib
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,92 +17,162 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from attrgan.features import sequence, text
+from attrgan.features import image, language, sequence, text
+from attrgan.features.level import Level
 from attrgan.lake import storage
 from attrgan.schema import Schema
 
-ENCODER = 2
-"""Raised whenever an encoder of any level changes what it returns."""
+LEVELS: dict[str, Level] = {"text": text, "sequence": sequence, "language": language, "image": image}
+CHUNK = 2000
+"""Items encoded at once: the tokens of as many long descriptions in a language model take about 150 MB."""
+
+
+@dataclass(frozen=True)
+class LevelUpdate:
+    """What an update did for one level: `missing` of the `encoded` items could not be read this time."""
+
+    encoded: int
+    missing: int
 
 
 @dataclass(frozen=True)
 class Update:
-    """What an update of the cache did."""
+    """What an update of the cache did: an item counts as encoded where any level was."""
 
     encoder_version: str
     items: int
     encoded: int
     reused: int
+    levels: dict[str, LevelUpdate] = field(default_factory=dict)
+
+
+def present(schema: Schema) -> dict[str, Level]:
+    """The levels that this catalog has."""
+    return {name: level for name, level in LEVELS.items() if level.columns(schema)}
 
 
 def encoder_version(schema: Schema) -> str:
-    """What features depend on besides the item: encoders and the columns they read."""
-    read = [schema.text, {name: group.columns for name, group in schema.sequences.items()}]
-    return f"{ENCODER}-{hashlib.sha256(repr(read).encode()).hexdigest()[:10]}"
+    """What features depend on besides the item: the versions of the levels, as 10 hex digits."""
+    versions = [f"{name}-{level.version(schema)}" for name, level in present(schema).items()]
+    return hashlib.sha256(";".join(versions).encode()).hexdigest()[:10]
 
 
-def content_hashes(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
-    """Per item 32 hex digits: the hash of the cells that its features are made of, as an object array (rows,)."""
-    columns = [*schema.text, *schema.sequence_columns]
-    if not columns:
-        return np.array([hashlib.blake2b(b"", digest_size=16).hexdigest()] * len(frame), dtype=object)
+def content_hashes(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Per item 32 hex digits: the hash of the cells of these columns, as an object array (rows,)."""
     cells = zip(*(frame[c] for c in columns), strict=True)
-    return np.array([hashlib.blake2b(repr(item).encode(), digest_size=16).hexdigest() for item in cells], dtype=object)
+    return np.array([_content_hash(item) for item in cells], dtype=object)
+
+
+def _content_hash(cells: tuple[Any, ...]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for cell in cells:
+        content = _content(cell)
+        digest.update(f"{type(cell).__name__}{len(content)}:".encode() + content)
+    return digest.hexdigest()
+
+
+def _content(cell: Any) -> bytes:
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell)
+    return repr(cell.tolist() if isinstance(cell, np.ndarray) else cell).encode()  # numpy's repr leaves the middle out
 
 
 def encode(frame: pd.DataFrame, schema: Schema) -> pa.Table:
-    """Encodes every row: one row per item, in order; the columns of `text.encode` and `sequence.encode`."""
-    return pa.table(text.encode(frame, schema.text) | sequence.encode(frame, schema))
+    """Encodes every row: one row per item, in order; the columns of every level's `encode`, without nulls."""
+    columns: dict[str, pa.Array] = {}
+    for level in LEVELS.values():
+        columns |= level.encode(frame, schema)
+    return _settled(pa.table(columns))
 
 
 def update(frame: pd.DataFrame, schema: Schema, cache: str) -> Update:
     """Adds the features of new and changed items to the cache."""
-    version = encoder_version(schema)
-    hashes = content_hashes(frame, schema)
-    known = _known(cache, version)
-    new = pd.Series(hashes).drop_duplicates()
-    new = new[~new.isin(known)]
-    if len(new):
-        table = encode(frame.iloc[new.index], schema).append_column("content_hash", pa.array(new.tolist()))
-        fs, folder = storage.filesystem(storage.join(cache, version))
-        fs.makedirs(folder, exist_ok=True)
-        hidden, part = (f"{folder}/{name}{uuid.uuid4().hex}.parquet" for name in ("_", "part-"))
-        with fs.open(hidden, "wb") as file:
-            pq.write_table(table, file, compression="zstd")
-        fs.mv(hidden, part)
-    return Update(version, len(frame), len(new), len(frame) - len(new))
+    encoded = np.zeros(len(frame), bool)
+    levels = {}
+    for name, level in present(schema).items():
+        place = storage.join(cache, f"{name}-{level.version(schema)}")
+        hashes = content_hashes(frame, level.columns(schema))
+        new = pd.Series(hashes).drop_duplicates()
+        rows = new.index[~new.isin(_known(place))].to_numpy()
+        missing = 0
+        for start in range(0, len(rows), CHUNK):
+            chunk = rows[start : start + CHUNK]
+            table = pa.table(level.encode(frame.iloc[chunk], schema)).append_column(
+                "content_hash", pa.array(hashes[chunk].tolist(), pa.string())
+            )
+            kept = table.drop_null()
+            missing += table.num_rows - kept.num_rows
+            if kept.num_rows:
+                _add(kept, place)
+        encoded[rows] = True
+        levels[name] = LevelUpdate(len(rows), missing)
+    count = int(encoded.sum())
+    return Update(encoder_version(schema), len(frame), count, len(frame) - count, levels)
 
 
 def lookup(frame: pd.DataFrame, schema: Schema, cache: str | None) -> pa.Table:
     """The features of every row, in order: from the cache where they are there, encoded now where they are not."""
     if cache is None:
         return encode(frame, schema)
-    hashes = pd.Series(content_hashes(frame, schema))
-    wanted = pa.array(hashes.unique().tolist(), pa.string())
-    fs, _ = storage.filesystem(cache)
-    parts = []
-    for path in storage.files(storage.join(cache, encoder_version(schema))):
-        with fs.open(path, "rb") as file:
-            part = pq.read_table(file)
-        parts.append(part.filter(pc.is_in(part["content_hash"], wanted)))
-    found = pa.concat_tables(parts) if parts else None
-    positions = dict(zip(found["content_hash"].to_pylist(), range(found.num_rows), strict=True)) if found else {}
-    absent = hashes[~hashes.isin(positions.keys())].drop_duplicates()
+    columns: dict[str, pa.ChunkedArray] = {}
+    for name, level in LEVELS.items():
+        found = (
+            _lookup(frame, schema, level, storage.join(cache, f"{name}-{level.version(schema)}"))
+            if level.columns(schema) and len(frame)
+            else pa.table(level.encode(frame, schema))
+        )
+        columns |= dict(zip(found.column_names, found.columns, strict=True))
+    return _settled(pa.table(columns))
+
+
+def _lookup(frame: pd.DataFrame, schema: Schema, level: Level, place: str) -> pa.Table:
+    hashes = pd.Series(content_hashes(frame, level.columns(schema)))
+    tables = _parts(place, pa.array(hashes.unique().tolist(), pa.string()))
+    known = [h for table in tables for h in table["content_hash"].to_pylist()]
+    absent = hashes[~hashes.isin(known)].drop_duplicates()
     if len(absent):
-        encoded = encode(frame.iloc[absent.index], schema).append_column("content_hash", pa.array(absent.tolist()))
-        start = found.num_rows if found else 0
-        found = pa.concat_tables([found, encoded]) if found else encoded
-        positions |= dict(zip(absent.tolist(), range(start, start + len(absent)), strict=True))
-    assert found is not None or not len(frame)
-    if found is None:
-        return encode(frame, schema)
-    return found.take(pa.array([positions[h] for h in hashes], pa.int64())).drop_columns("content_hash")
+        encoded = pa.table(level.encode(frame.iloc[absent.index], schema))
+        tables.append(encoded.append_column("content_hash", pa.array(absent.tolist(), pa.string())))
+    positions = {h: i for i, h in enumerate([*known, *absent])}
+    rows = pa.array([positions[h] for h in hashes], pa.int64())
+    return pa.concat_tables(tables).take(rows).drop_columns("content_hash")
 
 
-def _known(cache: str, version: str) -> set[str]:
-    fs, _ = storage.filesystem(cache)
+def _settled(table: pa.Table) -> pa.Table:
+    """The table with an empty list for what could not be read this time."""
+    for i, name in enumerate(table.column_names):
+        if table[name].null_count:
+            empty = pa.scalar([], table[name].type)
+            table = table.set_column(i, name, pc.fill_null(table[name], empty))
+    return table
+
+
+def _add(table: pa.Table, place: str) -> None:
+    fs, folder = storage.filesystem(place)
+    fs.makedirs(folder, exist_ok=True)
+    hidden, part = (f"{folder}/{name}{uuid.uuid4().hex}.parquet" for name in ("_", "part-"))
+    with fs.open(hidden, "wb") as file:
+        pq.write_table(table, file, compression="zstd")
+    fs.mv(hidden, part)
+
+
+def _parts(place: str, wanted: pa.Array) -> list[pa.Table]:
+    """The rows of the parts whose hash is wanted; a part without any is not read."""
+    fs, _ = storage.filesystem(place)
+    found = []
+    for path in storage.files(place):
+        with fs.open(path, "rb") as file:
+            part = pq.ParquetFile(file)
+            rows = pc.is_in(part.read(columns=["content_hash"])["content_hash"], wanted)
+            if pc.any(rows).as_py():
+                found.append(part.read().filter(rows))
+    return found
+
+
+def _known(place: str) -> set[str]:
+    fs, _ = storage.filesystem(place)
     known: set[str] = set()
-    for path in storage.files(storage.join(cache, version)):
+    for path in storage.files(place):
         with fs.open(path, "rb") as file:
             known.update(pq.read_table(file, columns=["content_hash"])["content_hash"].to_pylist())
     return known

@@ -4,6 +4,7 @@ Kept per item are the last steps (times as distances to the last one) and, per n
 whole sequence, since "the last price" and "the usual price" say more than any single step.
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import pyarrow as pa
 from attrgan.features.text import hash32, normalise, ragged
 from attrgan.schema import Schema, StepKind
 
+VERSION = 2
+"""Raised whenever `encode` changes what it returns."""
 MAX_STEPS = 24
 STATISTICS = ("last", "median", "min", "max", "mean", "count")
 
@@ -25,6 +28,17 @@ def numeric_columns(columns: dict[str, StepKind]) -> list[str]:
 def hashed_columns(columns: dict[str, StepKind]) -> list[str]:
     """The columns of a group whose steps are strings."""
     return [name for name, kind in columns.items() if kind in ("categorical", "text")]
+
+
+def columns(schema: Schema) -> list[str]:
+    """The columns of all groups."""
+    return list(schema.sequence_columns)
+
+
+def version(schema: Schema) -> str:
+    """The version of `encode` and of the groups read."""
+    read = {name: group.columns for name, group in schema.sequences.items()}
+    return f"{VERSION}-{hashlib.sha256(repr(read).encode()).hexdigest()[:10]}"
 
 
 def encode(frame: pd.DataFrame, schema: Schema) -> dict[str, pa.Array]:

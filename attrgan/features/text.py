@@ -5,6 +5,7 @@ every token keeps its place in the raw text, so that a copied value can point at
 on a vocabulary: a token is the hash of its word and of its character 3-grams, so encodings can be cached per item.
 """
 
+import hashlib
 import re
 import unicodedata
 from functools import lru_cache
@@ -15,6 +16,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from attrgan.schema import Schema
+
+VERSION = 2
+"""Raised whenever `encode` changes what it returns."""
 MAX_TOKENS = 48
 """Tokens of one column that become tokens of the network; the linear part sees more."""
 MAX_WIDE_TOKENS = 256
@@ -77,19 +82,34 @@ def phrase_hashes(words: np.ndarray, longest: int) -> list[np.ndarray]:
     return hashes
 
 
-def encode(frame: pd.DataFrame, columns: list[str]) -> dict[str, pa.Array]:
-    """Encodes text columns.
+def columns(schema: Schema) -> list[str]:
+    """The text columns, in the schema's order."""
+    return schema.text
+
+
+def version(schema: Schema) -> str:
+    """The version of `encode` and of the columns read."""
+    return f"{VERSION}-{hashlib.sha256(repr(schema.text).encode()).hexdigest()[:10]}"
+
+
+def encode(frame: pd.DataFrame, schema: Schema) -> dict[str, pa.Array]:
+    """Encodes the text columns.
 
     Returns:
         Per item: `text.word` list<uint32> of t tokens; `text.gram` of t · GRAMS; `text.column` list<uint8>,
         `text.start` and `text.end` list<int32> of t; `text.wide` list<uint32> of the linear part's features.
     """
-    rows = [_encode_item(texts) for texts in zip(*(frame[c] for c in columns), strict=True)] if columns else []
-    if not columns:
-        rows = [_encode_item(())] * len(frame)
+    rows = [_encode_item(texts) for texts in texts_of(frame, schema)]
     types = {"word": pa.uint32(), "gram": pa.uint32(), "column": pa.uint8(), "start": pa.int32(), "end": pa.int32()}
     types["wide"] = pa.uint32()
     return {f"text.{name}": ragged([row[i] for row in rows], t) for i, (name, t) in enumerate(types.items())}
+
+
+def texts_of(frame: pd.DataFrame, schema: Schema) -> list[tuple[str | None, ...]]:
+    """Per item its cells of the text columns."""
+    if not schema.text:
+        return [()] * len(frame)
+    return list(zip(*(frame[c] for c in schema.text), strict=True))
 
 
 def _encode_item(texts: tuple[str | None, ...]) -> list[np.ndarray]:

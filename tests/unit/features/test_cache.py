@@ -89,5 +89,5 @@ def test_other_columns_or_encoders_are_another_version():
 def test_a_catalog_without_text_and_sequences_has_features_too(place):
     schema = Schema.parse({"id": "sku", "attributes": {"colour": {"kind": "categorical"}}})
     rows = frame(7)
-    assert cache.update(rows, schema, place).encoded == 1
+    assert cache.update(rows, schema, place).encoded == 0
     assert cache.lookup(rows, schema, place).num_rows == 7

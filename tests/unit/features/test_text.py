@@ -10,7 +10,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from attrgan.features import text
-from attrgan.features.text import MAX_TOKENS, encode, encode_value, hash32, normalise, phrase_hashes, tokenize
+from attrgan.features.text import MAX_TOKENS, encode_value, hash32, normalise, phrase_hashes, tokenize
+from attrgan.schema import Schema
+
+
+def encode(frame, columns):
+    """The encoding of these text columns."""
+    schema = Schema.parse({"id": "id", "text": columns, "attributes": {"a": {"kind": "open"}}})
+    return text.encode(frame, schema)
 
 
 @settings(max_examples=300, deadline=None)
