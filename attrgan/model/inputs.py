@@ -100,17 +100,21 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> In
         wide_offsets=offsets(features["text.wide"]),
         sequences={name: _sequence(features, name, fitted) for name, fitted in vocabulary.sequences.items()},
         vectors={name: fitted_vectors(features, name, fitted) for name, fitted in vocabulary.vectors.items()},
-        word_vectors=_word_vectors(features, vocabulary.word_vector, len(tokens["word"])),
+        word_vectors=_word_vectors(features, vocabulary.word_vector, token_offsets),
         matches=find_values(tokens, token_offsets, vocabulary),
         strangers=list(strangers),
     )
 
 
-def _word_vectors(features: pa.Table, size: int, tokens: int) -> np.ndarray | None:
+def _word_vectors(features: pa.Table, size: int, token_offsets: np.ndarray) -> np.ndarray | None:
+    """float16 (t, P): every token's pretrained vector, zeros where its item has none; None where P is 0."""
     if not size:
         return None
-    found = flat(features["language.token"]).reshape(-1, size)
-    return found if len(found) == tokens else np.zeros((tokens, size), np.float16)
+    counts = np.diff(token_offsets)
+    has = np.diff(offsets(features["language.token"])) == counts * size
+    found = np.zeros((max(int(token_offsets[-1]), 1), size), np.float16)
+    found[: int(token_offsets[-1])][np.repeat(has, counts)] = flat(features["language.token"]).reshape(-1, size)
+    return found
 
 
 def _sequence(

@@ -310,4 +310,6 @@ def _word_vector(features: pa.Table) -> int:
     """The size of the pretrained vector of every word, 0 where words have none."""
     if "language.token" not in features.column_names:
         return 0
-    return len(flat(features["language.token"])) // max(len(flat(features["text.word"])), 1)
+    sizes, words = np.diff(offsets(features["language.token"])), np.diff(offsets(features["text.word"]))
+    at = np.flatnonzero(sizes)
+    return int(sizes[at[0]] // words[at[0]]) if len(at) else 0
