@@ -39,6 +39,11 @@ class Attribute(BaseModel):
     target_precision: float | None = Field(None, gt=0, lt=1)
     mode: Literal["fill", "suggest", "off"] = "fill"
 
+    @property
+    def not_applicable(self) -> str:
+        """`n/a` as a completed value: of a `multi` attribute a list, as all its values."""
+        return json.dumps([NOT_APPLICABLE]) if self.multi else NOT_APPLICABLE
+
     @model_validator(mode="after")
     def _consistent(self) -> "Attribute":
         if self.kind == "numeric" and (self.multi or self.values):

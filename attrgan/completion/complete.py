@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from attrgan.lake.catalog import deleted, to_frame
-from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
+from attrgan.schema import Attribute, Schema
 
 if TYPE_CHECKING:
     from attrgan.model import CompletionModel, Prediction
@@ -167,7 +167,7 @@ def decide(
         status[:] = "review"
     elif threshold is not None:
         accepted = answer.confidence >= threshold
-        status[accepted] = np.where(answer.value[accepted] == NOT_APPLICABLE, "not_applicable", "filled")
+        status[accepted] = np.where(answer.value[accepted] == attribute.not_applicable, "not_applicable", "filled")
     status[answer.confidence == 0] = "abstained"  # there is nothing to suggest: no training row knew a value
     return status
 
@@ -182,17 +182,22 @@ def _written(answer: "Prediction", attribute: Attribute, whole: bool) -> list[st
 def _provenance(
     answer: "Prediction", schema: Schema, name: str, frame: pd.DataFrame, inputs: "Inputs"
 ) -> tuple[list[str], list[str]]:
-    """Where each value came from, and the evidence as JSON."""
+    """Where each value came from, and the evidence as JSON: `span` or, of the members of a set, `spans`."""
     from attrgan.model.completion_model import place
+
+    def standing(row: int, token: int, length: int) -> dict[str, Any]:
+        column, start, end = place(inputs, row, token, length)
+        text = str(frame[schema.text[column]].iloc[row])[start:end]
+        return {"column": schema.text[column], "start": start, "end": end, "text": text}
 
     numeric = schema.attributes[name].kind == "numeric"
     sources, evidence = [], []
-    for row, (token, length), others in zip(answer.rows, answer.span, answer.runners_up, strict=True):
+    for i, (row, (token, length), others) in enumerate(zip(answer.rows, answer.span, answer.runners_up, strict=True)):
         found: dict[str, Any] = {}
-        if token >= 0:
-            column, start, end = place(inputs, row, token, length)
-            text = str(frame[schema.text[column]].iloc[row])[start:end]
-            found["span"] = {"column": schema.text[column], "start": start, "end": end, "text": text}
+        if answer.member_spans and answer.member_spans[i]:
+            found["spans"] = [standing(row, *span) for span in answer.member_spans[i]]
+        elif token >= 0:
+            found["span"] = standing(row, token, length)
         if others:
             found["other_candidates"] = [[value, p] for value, p in others]
         sources.append("generator" if numeric else "text" if token >= 0 else "vocabulary")
@@ -211,9 +216,10 @@ def fill(table: pa.Table, decided: pd.DataFrame, schema: Schema) -> pa.Table:
     for name, cells in decided[decided["status"] == "filled"].groupby("attribute", sort=False):
         at = table.column_names.index(str(name))
         field = table.schema.field(at)
-        values = np.empty(table.num_rows, dtype=object)
-        values[rows[cells[schema.id]].to_numpy()] = [_cell(v, field.type) for v in cells["value"]]
-        column = pc.coalesce(table[at].combine_chunks(), pa.array(values.tolist(), field.type, from_pandas=False))
+        values: list[Any] = [None] * table.num_rows
+        for row, value in zip(rows[cells[schema.id]], cells["value"], strict=True):
+            values[row] = _cell(value, field.type)
+        column = pc.coalesce(table[at].combine_chunks(), pa.array(values, field.type, from_pandas=False))
         table = table.set_column(at, field, column)
     return table
 

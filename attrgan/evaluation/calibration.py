@@ -8,12 +8,16 @@ with the stated confidence, attribute by attribute).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
+
+Cost = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Logits (n, V) and right candidates → negative log-likelihood of each cell, float64 (n,)."""
 
 
 @dataclass(frozen=True)
@@ -107,23 +111,26 @@ def walk(confidence: np.ndarray, right: np.ndarray, target: float, confidence_le
     return Promise(target, confidence_level, threshold, target, n, needed, accepted, errors, bound, None)
 
 
-def fit_temperature(logits: list[np.ndarray], targets: list[np.ndarray]) -> float:
+def cross_entropy(logits: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """float64 (n,): −log softmax of the right candidates, int64 (n,), at most 20: one absurd cell decides nothing."""
+    top = logits.max(1, keepdims=True)
+    normaliser = np.log(np.exp(logits - top).sum(1)) + top[:, 0]
+    return np.asarray(np.minimum(normaliser - logits[np.arange(len(right)), right], 20))
+
+
+def fit_temperature(logits: list[np.ndarray], targets: list[np.ndarray], cost: Cost = cross_entropy) -> float:
     """The temperature that minimises the negative log-likelihood of validation cells.
 
     Args:
-        logits: per batch float32 (n, V), V may differ between batches; targets: int64 (n,).
+        logits: per batch float32 (n, V), V may differ between batches; targets: int64 (n,), or what `cost` takes.
     """
     if sum(len(t) for t in targets) < 20:
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        total = 0.0
-        for score, target in zip(logits, targets, strict=True):
-            scaled = score.astype(np.float64) / math.exp(log_temperature)
-            top = scaled.max(1, keepdims=True)
-            normaliser = np.log(np.exp(scaled - top).sum(1)) + top[:, 0]
-            total += float(np.minimum(normaliser - scaled[np.arange(len(target)), target], 20).sum())
-        return total
+        scale = math.exp(log_temperature)
+        batches = zip(logits, targets, strict=True)
+        return sum(float(cost(score.astype(np.float64) / scale, target).sum()) for score, target in batches)
 
     found = optimize.minimize_scalar(
         loss, bounds=(math.log(0.25), math.log(8)), method="bounded", options={"xatol": 0.01}

@@ -47,11 +47,17 @@ def is_right(value: np.ndarray, truth: np.ndarray, attribute: Attribute) -> np.n
     if attribute.kind == "numeric":
         value, truth = value.astype(float), truth.astype(float)
         return np.abs(value - truth) <= np.where(truth == 0, 1e-9, attribute.tolerance * np.abs(truth) * (1 + 1e-9))
-    return np.array([_normal(v) == _normal(t) for v, t in zip(value, truth, strict=True)], dtype=bool)
+    same = _members if attribute.multi else _normal
+    return np.array([same(v) == same(t) for v, t in zip(value, truth, strict=True)], dtype=bool)
 
 
 def _normal(value: object) -> str:
     return unicodedata.normalize("NFC", str(value)).strip()
+
+
+def _members(value: object) -> frozenset[str] | None:
+    """The members of a set given as a JSON list; None, which is no set, where there is no answer."""
+    return frozenset(map(_normal, json.loads(value))) if isinstance(value, str) else None
 
 
 def baselines(frame: pd.DataFrame, schema: Schema) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from attrgan.errors import CatalogError
 from attrgan.lake import landing, storage
-from attrgan.schema import Schema
+from attrgan.schema import NOT_APPLICABLE, Schema
 
 DELETED = "_deleted"
 """Column of an increment that removes an item."""
@@ -412,8 +412,19 @@ def _strings(column: pa.Array, nfc: bool) -> list[str | None]:
 
 
 def canonical_list(values: list[Any] | None) -> str | None:
-    """A `multi` cell as one string: the sorted JSON list of its distinct values."""
+    """A `multi` cell as one string: the sorted JSON list of its distinct members.
+
+    An empty list says that there is none, which is known; one of nothing but nulls and blanks says nothing. Beside
+    other members `n/a` is a contradiction, and they prevail.
+    """
     if values is None:
         return None
-    distinct = {unicodedata.normalize("NFC", str(v)).strip() for v in values if v is not None}
-    return json.dumps(sorted(distinct), ensure_ascii=False)
+    members = {unicodedata.normalize("NFC", str(v)).strip() for v in values if v is not None} - {""}
+    if values and not members:
+        return None
+    return json.dumps(sorted(members - {NOT_APPLICABLE} or members), ensure_ascii=False)
+
+
+def members_of(cell: str) -> list[str]:
+    """The members of a `multi` cell, as `canonical_list` writes it."""
+    return [str(member) for member in json.loads(cell)]

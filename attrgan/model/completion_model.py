@@ -39,9 +39,12 @@ class Prediction:
         value: object (n,): the best value as a string.
         confidence: float64 (n,): the calibrated probability that it is right.
         number, lower, upper: float64 (n,), for numeric attributes.
-        span: int64 (n, 2): first token and number of tokens where the value stands in the item's text, −1 where not.
+        span: int64 (n, 2): first token and number of tokens where the value stands in the item's text, −1 where not;
+            of a `multi` attribute where its first member stands, if all of them do.
         copied: bool (n,): the value is a span that no known value spells.
-        runners_up: the other best candidates, [(value, probability), …] per cell.
+        runners_up: the other best candidates, [(value, probability), …] per cell; of a `multi` attribute members that
+            are not in the set, with the probability that they belong to it.
+        member_spans: of a `multi` attribute the places, as `span`, of all members that stand in the text, per cell.
     """
 
     rows: np.ndarray
@@ -53,6 +56,7 @@ class Prediction:
     span: np.ndarray
     copied: np.ndarray
     runners_up: list[list[tuple[str, float]]] = field(default_factory=list)
+    member_spans: list[list[tuple[int, int]]] = field(default_factory=list)
 
 
 class CompletionModel:
@@ -127,6 +131,8 @@ class CompletionModel:
         if not self._can_answer(name, output):
             return _no_answer(rows[chosen])
         scores = output.logits[name][tensor(chosen)] / self.temperature[name]
+        if name in self.generator.sets:
+            return self._answer_set(name, inputs, rows[chosen], scores.double())
         probability = scores.softmax(-1).double().cpu().numpy()
         if name in self.vocabulary.numbers:
             return self._answer_number(name, rows[chosen], probability)
@@ -148,6 +154,32 @@ class CompletionModel:
                 [(s, round(float(p[j]), 4)) for s, j in zip(ss[1:], js[1:], strict=True) if p[j] > 0.005]
                 for ss, js, p in zip(strings, best, probability, strict=True)
             ],
+        )  # fmt: skip
+
+    def _answer_set(self, name: str, inputs: Inputs, rows: np.ndarray, scores: torch.Tensor) -> Prediction:
+        rule, known = self.generator.sets[name], self.vocabulary.values[name].values
+        members, log_probability = rule.most_probable(scores)
+        shares = rule.marginals(scores).cpu().numpy()
+        chosen, n = members.cpu().numpy(), len(rows)
+        written = [json.dumps([known[j] for j in np.flatnonzero(c)], ensure_ascii=False) for c in chosen]
+        others = np.argsort(np.where(chosen, -1, -shares), axis=1, kind="stable")[:, :3]
+        places = [
+            self._member_places(name, inputs, row, np.flatnonzero(c)) for row, c in zip(rows, chosen, strict=True)
+        ]
+        first = [at[0] if at and len(at) == c.sum() else (-1, -1) for at, c in zip(places, chosen, strict=True)]
+        empty = np.full(n, np.nan)
+        return Prediction(
+            rows=rows,
+            value=np.array(written, dtype=object),
+            confidence=log_probability.exp().clamp(max=1).cpu().numpy(),
+            number=empty, lower=empty, upper=empty,
+            span=np.array(first, np.int64).reshape(n, 2),
+            copied=np.zeros(n, bool),
+            runners_up=[
+                [(known[j], round(float(p[j]), 4)) for j in js if p[j] > 0.005 and not c[j]]
+                for js, p, c in zip(others, shares, chosen, strict=True)
+            ],
+            member_spans=places,
         )  # fmt: skip
 
     def _can_answer(self, name: str, output: Output) -> bool:
@@ -192,6 +224,18 @@ class CompletionModel:
             if len(hits):
                 result[i] = matches.token[here][hits[0]], matches.length[here][hits[0]]
         return result
+
+    def _member_places(self, name: str, inputs: Inputs, row: int, members: np.ndarray) -> list[tuple[int, int]]:
+        """Token and length of every member of a set where it first stands in the text."""
+        matches, attribute = inputs.matches, list(self.vocabulary.values).index(name)
+        here = slice(*np.searchsorted(matches.row, [row, row + 1]))
+        found: dict[int, tuple[int, int]] = {}
+        for of, value, token, length in zip(
+            matches.attribute[here], matches.value[here], matches.token[here], matches.length[here], strict=True
+        ):
+            if of == attribute and value in members:
+                found.setdefault(int(value), (int(token), int(length)))
+        return [found[j] for j in members if j in found]
 
     # --- files -----------------------------------------------------------------------------------------------------
 
@@ -286,7 +330,11 @@ def _join(parts: list[Prediction]) -> Prediction:
     }
     order = np.argsort(arrays["rows"], kind="stable")
     runners_up = [r for p in parts for r in p.runners_up]
-    return Prediction(**{k: v[order] for k, v in arrays.items()}, runners_up=[runners_up[i] for i in order])
+    member_spans = [s for p in parts for s in p.member_spans]
+    return Prediction(
+        **{k: v[order] for k, v in arrays.items()}, runners_up=[runners_up[i] for i in order],
+        member_spans=[member_spans[i] for i in order] if member_spans else [],
+    )  # fmt: skip
 
 
 def _write(path: Path, data: Any) -> None:

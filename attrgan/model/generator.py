@@ -8,6 +8,8 @@ Choices:
   never seen have one too;
 - candidates of one attribute share one softmax: known values (`n/a` among them), and for open attributes every span of
   the item's own text; a span that spells a known value counts for that value;
+- the candidates of a `multi` attribute are the members of its sets, and a distribution over sets stands in the place of
+  the softmax (`sets.py`): members are scored as values are, sizes by the same query;
 - beside the deep part stands a linear one (`wide.py`);
 - z enters through a projection that starts at zero: it costs nothing until the adversarial loss asks for it.
 """
@@ -67,7 +69,8 @@ class Output:
     """Scores and what the discriminator reads.
 
     Attributes:
-        logits: attribute → float32 (B, V), for open attributes (B, V + T · MAX_PHRASE): spans by start, then length.
+        logits: attribute → float32 (B, V), for open attributes (B, V + T · MAX_PHRASE): spans by start, then length;
+            for `multi` ones (B, V + K + 1): members, then sizes of the set.
         context: float32 (B, D): the fused vector of each item.
         values: float32 (ΣV, D): the embeddings of the known values, attribute by attribute.
         spans: float32 (B, T · MAX_PHRASE, D): the embeddings of the spans' strings, where an attribute is open.
@@ -84,6 +87,7 @@ class Generator(nn.Module):
 
     size: Size
     sequences: nn.ModuleList
+    set_size: nn.ModuleList
     string_words: torch.Tensor
     string_grams: torch.Tensor
     string_counts: torch.Tensor
@@ -97,7 +101,10 @@ class Generator(nn.Module):
         self.categorical = list(vocabulary.values)
         self.numeric = list(vocabulary.numbers)
         self.conditions = list(vocabulary.conditions)
-        self.open = [n for n in self.categorical if schema.attributes[n].kind == "open" and schema.text]
+        self.sets = {n: s for n, s in vocabulary.sets.items() if s.candidates}
+        self.open = [
+            n for n, a in schema.attributes.items() if a.kind == "open" and schema.text and n not in vocabulary.sets
+        ]
         known = vocabulary.values | vocabulary.conditions
         self.value_sizes = [len(v.values) for v in known.values()]
         width = size.width
@@ -124,6 +131,7 @@ class Generator(nn.Module):
         nn.init.normal_(self.value.weight, std=0.05)
         self.value_bias = nn.Parameter(torch.zeros(max(total, 1)))
         self._numeric_parts(vocabulary, width)
+        self._set_parts(vocabulary, width)
         self.name = nn.Parameter(torch.randn(len(self.attributes) + len(vocabulary.conditions), width) * 0.1)
         self.mask = nn.Parameter(torch.randn(len(self.name), width) * 0.05)
         self.item = nn.Parameter(torch.randn(width) * 0.05)
@@ -156,6 +164,20 @@ class Generator(nn.Module):
         self.register_buffer("edges", edges, persistent=False)
         self.number = nn.Parameter(torch.randn(len(numbers), edges.shape[1], width) * 0.1)
         self.bins = nn.ModuleList(nn.Linear(width, len(n.value)) for n in numbers)
+
+    def _set_parts(self, vocabulary: Vocabulary, width: int) -> None:
+        self.set_size = nn.ModuleList()
+        for name, rule in self.sets.items():
+            prior, start = rule.prior(vocabulary.values[name].counts), self._start(name)
+            size = nn.Linear(width, rule.largest + 1)
+            with torch.no_grad():  # hundreds of members that are rare must not begin as probable as not
+                self.value_bias[start : start + rule.candidates] = prior[: rule.candidates]
+                size.bias.copy_(prior[rule.candidates :])
+            self.set_size.append(size)
+
+    def _start(self, name: str) -> int:
+        """Where the values of a categorical attribute begin in `values()`."""
+        return sum(self.value_sizes[: self.categorical.index(name)])
 
     def embed_strings(self, words: torch.Tensor, grams: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """The mean of each string's tokens: words (t,), grams (t, GRAMS), counts (V,) → (V, D)."""
@@ -262,9 +284,10 @@ class Generator(nn.Module):
         tokens, start, total = {}, 0, sum(self.value_sizes)
         for i, (name, size) in enumerate(zip([*self.categorical, *self.conditions], self.value_sizes, strict=True)):
             code = batch.codes[:, i]
+            code = batch.sets.get(name, code[:, None])
             index = torch.where(code < size, code + start, code - size + total).clamp(min=0)
             nothing = torch.zeros_like(self.name[:1]).expand(len(code), -1)
-            tokens[name] = table[index] if len(table) else nothing
+            tokens[name] = mean_of(table[index], code >= 0) if len(table) else nothing
             start += size
         pieces = torch.einsum("bme,med->bmd", piecewise(batch.numbers, self.edges), self.number)
         tokens |= dict(zip(self.numeric, pieces.unbind(1), strict=True))
@@ -321,12 +344,21 @@ class Generator(nn.Module):
                     (batch.match_row[at], batch.match_token[at], batch.match_length[at] - 1), torch.tensor(False)
                 )
                 score = torch.cat([score, span.masked_fill(~free, -1e4).flatten(1)], 1)
+            if name in self.sets:
+                sizes = self.set_size[list(self.sets).index(name)]
+                score = torch.cat([score, sizes(query)], 1)
             logits[name] = score
             start += size
         for i, name in enumerate(self.numeric):
             score = self.bins[i](queries[:, self.attributes.index(name)])
             logits[name] = score + self.wide.of(name, wide, score.shape[1])
         return logits
+
+
+def mean_of(embeddings: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """The mean of the embeddings (B, S, D) that are there, bool (B, S) → (B, D); zeros where none is."""
+    weight = there / there.sum(1, keepdim=True).clamp(min=1)
+    return torch.einsum("bs,bsd->bd", weight, embeddings)
 
 
 def no(batch: Batch) -> torch.Tensor:

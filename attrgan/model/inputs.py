@@ -12,7 +12,8 @@ import pyarrow as pa
 import torch
 
 from attrgan.features import sequence, text
-from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary, fitted_vectors, flat, offsets
+from attrgan.lake.catalog import members_of
+from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary, fitted_vectors, flat, offsets
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
@@ -37,7 +38,9 @@ class Inputs:
 
     Attributes:
         codes: int64 (N, C): index of the value of each categorical or open attribute, then of each condition; −1
-            unknown; from the vocabulary's size on: a value not in the vocabulary, an index into `strangers`.
+            unknown; from the vocabulary's size on: a value not in the vocabulary, an index into `strangers`. Of a
+            `multi` attribute only whether it is known, 0.
+        sets: `multi` attribute → (codes of the members of all items one after the other, member offsets (N + 1,)).
         numbers: float32 (N, M): numeric attributes, NaN unknown.
         bins: int64 (N, M): their atom or bin, −1 unknown.
         tokens: `word`, `column`, `start`, `end` (t,) and `gram` (t, GRAMS) of all items one after the other.
@@ -51,6 +54,7 @@ class Inputs:
     """
 
     codes: np.ndarray
+    sets: dict[str, tuple[np.ndarray, np.ndarray]]
     numbers: np.ndarray
     bins: np.ndarray
     tokens: dict[str, np.ndarray]
@@ -66,16 +70,26 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def has_strangers(self, rows: np.ndarray, vocabulary: Vocabulary) -> bool:
+        """Whether any of the rows has a value outside the vocabulary."""
+        known = vocabulary.values | vocabulary.conditions
+        codes = dict(zip(known, self.codes[rows].T, strict=True))
+        codes |= {name: members[_ragged(at, rows)[0]] for name, (members, at) in self.sets.items()}
+        return any(bool((codes[name] >= len(v.values)).any()) for name, v in known.items())
+
 
 def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> Inputs:
     """Looks up every row of a frame and its features in the vocabulary."""
     strangers: dict[str, int] = {}
-    codes = []
+    codes, sets = [], {}
     for name, known in (vocabulary.values | vocabulary.conditions).items():
-        column = known.codes(frame[name])
-        for row in np.flatnonzero((column < 0) & frame[name].notna().to_numpy()):
-            column[row] = len(known.values) + strangers.setdefault(frame[name].iloc[row], len(strangers))
-        codes.append(column)
+        if name in vocabulary.sets:
+            members = [members_of(cell) if isinstance(cell, str) else [] for cell in frame[name]]
+            flat_members = pd.Series([m for cell in members for m in cell], dtype=object)
+            sets[name] = (_codes(flat_members, known, strangers), np.cumsum([0, *map(len, members)]))
+            codes.append(np.where(frame[name].notna(), 0, -1))
+        else:
+            codes.append(_codes(frame[name], known, strangers))
     numbers = [frame[name].to_numpy(np.float64) for name in vocabulary.numbers]
     bins = [v.codes(n) for v, n in zip(vocabulary.numbers.values(), numbers, strict=True)]
     tokens = {
@@ -92,6 +106,7 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> In
     rows = len(frame)
     return Inputs(
         codes=np.stack(codes, 1) if codes else np.empty((rows, 0), np.int64),
+        sets=sets,
         numbers=np.stack(numbers, 1) if numbers else np.empty((rows, 0)),
         bins=np.stack(bins, 1) if bins else np.empty((rows, 0), np.int64),
         tokens=tokens,
@@ -104,6 +119,14 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> In
         matches=find_values(tokens, token_offsets, vocabulary),
         strangers=list(strangers),
     )
+
+
+def _codes(cells: pd.Series, known: Values, strangers: dict[str, int]) -> np.ndarray:
+    """int64 (rows,): the code of each value, −1 where it is null; `strangers` grows by those that are not known."""
+    codes = known.codes(cells)
+    for row in np.flatnonzero((codes < 0) & cells.notna().to_numpy()):
+        codes[row] = len(known.values) + strangers.setdefault(cells.iloc[row], len(strangers))
+    return codes
 
 
 def _word_vectors(features: pa.Table, size: int, token_offsets: np.ndarray) -> np.ndarray | None:
@@ -171,6 +194,7 @@ class Batch:
 
     Attributes:
         codes (B, C), numbers (B, M), bins (B, M): as in `Inputs`.
+        sets: `multi` attribute → int64 (B, S): codes of the members, −1 where there are no more.
         word (B, T), gram (B, T, GRAMS), column (B, T): text tokens, `token_mask` (B, T) true where there is one.
         wide, wide_weight (w,), wide_offsets (B + 1,): text features of the linear part with their TF-IDF weights.
         vectors, vector_mask: pretrained level → float32 (B, K), bool (B,); word_vector: float32 (B, T, P) or None.
@@ -179,6 +203,7 @@ class Batch:
     """
 
     codes: torch.Tensor
+    sets: dict[str, torch.Tensor]
     numbers: torch.Tensor
     bins: torch.Tensor
     word: torch.Tensor
@@ -215,6 +240,7 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
     match_at, match_counts = _ragged(np.searchsorted(matches.row, np.arange(len(inputs) + 1)), rows)
     return Batch(
         codes=tensor(inputs.codes[rows]),
+        sets={name: tensor(_members(*members, rows)) for name, members in inputs.sets.items()},
         numbers=tensor(inputs.numbers[rows]).float(),
         bins=tensor(inputs.bins[rows]),
         word=tensor(inputs.tokens["word"][at] * mask),
@@ -235,6 +261,11 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         match_token=tensor(matches.token[match_at]),
         match_length=tensor(matches.length[match_at]),
     )
+
+
+def _members(codes: np.ndarray, member_offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    at, mask = _padded(member_offsets, rows)
+    return np.where(mask, codes[at], -1) if len(codes) else np.full(at.shape, -1)
 
 
 def _steps(

@@ -2,6 +2,8 @@
 
 Everything is fitted on training rows only, and saved as JSON (strings) and arrays (numbers).
 
+The values of a `multi` attribute are the members of its sets (`sets.py`), `n/a` among them.
+
 Numbers: a value that is frequent is an *atom* of its own (RAM comes in powers of two, prices end in 9), the rest falls
 into quantile bins. A prediction is a distribution over atoms and bins, so the value with the largest mass within the
 attribute's tolerance, its probability and an interval all come from one softmax.
@@ -15,6 +17,8 @@ import pandas as pd
 import pyarrow as pa
 
 from attrgan.features import sequence, text
+from attrgan.lake.catalog import members_of
+from attrgan.model.sets import Sets
 from attrgan.schema import NOT_APPLICABLE, Schema
 
 MAX_VALUES = 8000
@@ -149,7 +153,10 @@ class Hashes:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """All that is fitted before training. `conditions` are categorical columns that are read but not completed."""
+    """All that is fitted before training.
+
+    `conditions` are categorical columns that are read but not completed; `sets` the `multi` ones among `values`.
+    """
 
     values: dict[str, Values]
     numbers: dict[str, Numbers]
@@ -161,11 +168,17 @@ class Vocabulary:
     sequences: dict[str, dict[str, np.ndarray]]
     vectors: dict[str, dict[str, np.ndarray]]
     word_vector: int
+    sets: dict[str, Sets]
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, features: pa.Table, schema: Schema) -> "Vocabulary":
         """Fits on training rows: the frame of `to_frame` and the features of the same rows."""
-        values = {n: Values.fit(frame[n], a.values) for n, a in schema.attributes.items() if a.kind != "numeric"}
+        members = {n: frame[n].dropna().map(members_of) for n, a in schema.attributes.items() if a.multi}
+        values = {
+            n: Values.fit(members[n].explode() if a.multi else frame[n], a.values)
+            for n, a in schema.attributes.items()
+            if a.kind != "numeric"
+        }
         numbers = {
             n: Numbers.fit(frame[n].dropna().to_numpy(float), a.tolerance)
             for n, a in schema.attributes.items()
@@ -190,6 +203,7 @@ class Vocabulary:
             {name: _fit_sequence(features, name) for name in schema.sequences},
             {name: fitted for name in VECTORS if (fitted := _fit_vectors(features, name))},
             _word_vector(features),
+            {n: Sets.fit(cells, values[n].values) for n, cells in members.items()},
         )  # fmt: skip
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -216,6 +230,7 @@ class Vocabulary:
             "sequences": list(self.sequences),
             "vectors": list(self.vectors),
             "word_vector": self.word_vector,
+            "sets": {n: [s.candidates, s.not_applicable, s.sizes] for n, s in self.sets.items()},
         }
 
     @classmethod
@@ -236,6 +251,7 @@ class Vocabulary:
             {n: under(f"sequences.{i}.") for i, n in enumerate(strings["sequences"])},
             {n: under(f"vectors.{i}.") for i, n in enumerate(strings["vectors"])},
             strings["word_vector"],
+            {n: Sets(candidates, na, tuple(sizes)) for n, (candidates, na, sizes) in strings["sets"].items()},
         )  # fmt: skip
 
 

@@ -107,11 +107,13 @@ class Wide(nn.Module):
         row = torch.repeat_interleave(torch.arange(len(batch)), batch.wide_offsets.diff())
         features = [(row, batch.wide, batch.wide_weight * text[row])]
         codes = {n: batch.codes[:, i] for i, n in enumerate(self.columns)}
-        codes |= {n: batch.bins[:, i] for i, n in enumerate(self.numeric)}
+        codes |= {n: batch.bins[:, i] for i, n in enumerate(self.numeric)} | batch.sets
         for name, code in codes.items():
             start, size = self.layout.inputs[name]
-            at = torch.nonzero(visible[name] & (code >= 0) & (code < size)).squeeze(1)
-            features.append((at, start + code[at], torch.ones(len(at))))
+            code = code.reshape(len(batch), -1)  # the members of a set share a length of 1
+            at, place = torch.nonzero(visible[name][:, None] & (code >= 0) & (code < size), as_tuple=True)
+            share = (code >= 0).sum(1).clamp(min=1).rsqrt()
+            features.append((at, start + code[at, place], share[at]))
         for name, edges in self.edges.items():
             statistics = batch.steps[name][3]
             at, column = torch.nonzero(~statistics.isnan() & groups[name][:, None], as_tuple=True)

@@ -14,14 +14,23 @@ from attrgan.evaluation.hiding import Mask
 from attrgan.model.generator import Generator, Hidden, Output
 from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import piecewise
+from attrgan.model.sets import Sets
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 
 
 @dataclass
 class Targets:
-    """The right candidate of each cell, int64 (B,), −1 where it is not among the candidates or not asked for."""
+    """The right candidate of each cell, int64 (B,), −1 where it is not among the candidates or not asked for.
+
+    Of a `multi` attribute, which candidates are its members: int64 (B, V), 0 or 1, all −1 where it is not asked for.
+    """
 
     index: dict[str, torch.Tensor]
+
+    def asked(self, name: str) -> torch.Tensor:
+        """bool (B,): the cells that have a right candidate."""
+        right = self.index[name]
+        return right >= 0 if right.ndim == 1 else (right >= 0).any(1)
 
 
 def hidden_cells(mask: Mask) -> Hidden:
@@ -59,6 +68,10 @@ def targets(
     """What the softmax of each asked cell, bool (B, A), should choose; `unlisted` as in `Hidden`."""
     index = {}
     for a, name in enumerate(generator.attributes):
+        if name in batch.sets:
+            members, listed = set_members(batch, generator, name)
+            index[name] = torch.where((asked[:, a] & listed)[:, None], members.long(), -1)
+            continue
         if name in generator.numeric:
             right = batch.bins[:, generator.numeric.index(name)].clone()
         else:
@@ -71,6 +84,19 @@ def targets(
     return Targets(index)
 
 
+def set_members(batch: Batch, generator: Generator, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Members of the true sets, bool (B, V), and which sets are known and could be chosen: bool (B,)."""
+    codes = batch.sets[name]
+    size = generator.value_sizes[generator.categorical.index(name)]
+    inside = (codes >= 0) & (codes < size)
+    members = torch.zeros(len(codes), size + 1, dtype=torch.bool)
+    members = members.scatter(1, torch.where(inside, codes, size), True)[:, :size]
+    known = (batch.codes[:, generator.categorical.index(name)] >= 0) & (codes < size).all(1)
+    if name not in generator.sets:  # no training row knew a member
+        return members, torch.zeros_like(known)
+    return members, known & generator.sets[name].possible(members)
+
+
 def _span_targets(batch: Batch, attribute: int, size: int, right: torch.Tensor, unlisted: torch.Tensor) -> torch.Tensor:
     """Replaces the index of an unlisted item's value by that of the first span that spells it."""
     row, value = batch.match_row, batch.match_value
@@ -80,16 +106,27 @@ def _span_targets(batch: Batch, attribute: int, size: int, right: torch.Tensor, 
     return torch.where(unlisted, first, right)
 
 
-def supervised(output: Output, target: Targets) -> tuple[torch.Tensor, dict[str, float]]:
+def negative_log_likelihood(logits: torch.Tensor, right: torch.Tensor, sets: Sets | None) -> torch.Tensor:
+    """Of each cell, float (n,): of the right candidate in the softmax, or of the right set as a whole.
+
+    In both cases what it costs, in nats, to say the value: cells of attributes of all kinds weigh alike, and a set over
+    many members that nobody would expect costs no more than one over few.
+    """
+    if sets is None:
+        return F.cross_entropy(logits, right, reduction="none")
+    return sets.negative_log_likelihood(logits, right > 0)
+
+
+def supervised(output: Output, target: Targets, generator: Generator) -> tuple[torch.Tensor, dict[str, float]]:
     """Mean negative log-likelihood over the asked cells, and its mean per attribute."""
     total, count = output.context.new_zeros(()), 0
     each: dict[str, float] = {}
     for name, right in target.index.items():
-        asked = right >= 0
+        asked = target.asked(name)
         n = int(asked.sum())
         if not n:
             continue
-        loss = F.cross_entropy(output.logits[name][asked], right[asked], reduction="sum")
+        loss = negative_log_likelihood(output.logits[name][asked], right[asked], generator.sets.get(name)).sum()
         total, count = total + loss, count + n
         each[name] = float(loss.detach()) / n
     return total / max(count, 1), each
@@ -107,6 +144,11 @@ def real_values(batch: Batch, generator: Generator, values: torch.Tensor) -> tup
             known.append(batch.bins[:, i] >= 0)
         else:
             i = generator.categorical.index(name)
+            if name in batch.sets:
+                members, listed = set_members(batch, generator, name)
+                cells.append(_mean_value(members.float(), values[int(starts[i]) : int(starts[i + 1])]))
+                known.append(listed)
+                continue
             code = batch.codes[:, i]
             listed = (code >= 0) & (code < generator.value_sizes[i])
             at = torch.where(listed, code + int(starts[i]), 0)
@@ -125,6 +167,11 @@ def generated_values(
         if not output.logits[name].shape[1]:  # nothing to choose from: no training row knew a value
             cells.append(values.new_zeros(len(output.context), output.context.shape[1]))
             continue
+        if name in generator.sets:
+            start = int(starts[generator.categorical.index(name)])
+            rule = generator.sets[name]
+            cells.append(_mean_value(_drawn_sets(output.logits[name], rule), values[start : start + rule.candidates]))
+            continue
         choice = F.gumbel_softmax(output.logits[name], tau=1.0, hard=True)
         if name in generator.numeric:
             i = generator.numeric.index(name)
@@ -139,6 +186,18 @@ def generated_values(
             cell = cell + torch.einsum("bs,bsd->bd", choice[:, size:], output.spans.detach())
         cells.append(cell)
     return torch.stack(cells, 1)
+
+
+def _drawn_sets(logits: torch.Tensor, sets: Sets) -> torch.Tensor:
+    """float32 (B, V): one sample per cell, 0 or 1, with the gradients of independent members (straight-through)."""
+    drawn = sets.draw(logits.detach(), lambda k: torch.rand(len(logits), k))
+    soft = logits[:, : sets.candidates].sigmoid()
+    return drawn + soft - soft.detach()
+
+
+def _mean_value(members: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The mean embedding (B, D) of members, float32 (B, V), as a set stands among the tokens."""
+    return members @ values / members.detach().sum(1, keepdim=True).round().clamp(min=1)
 
 
 def loss_d(real: torch.Tensor, fake: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:

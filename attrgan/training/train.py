@@ -106,7 +106,7 @@ def _calibrate(trainer: Trainer) -> None:
     """Temperatures from validation rows, then thresholds from calibration rows."""
     model, schema = trainer.model, trainer.schema
     for name, (logits, right) in trainer.validation_scores().items():
-        model.temperature[name] = calibration.fit_temperature(logits, right)
+        model.temperature[name] = calibration.fit_temperature(logits, right, trainer.cost(name))
     cells = _score(trainer, trainer.data.parts.calibration, seed=5)
     nothing = pd.DataFrame({"confidence": [], "right": []})
     for name in schema.attributes:

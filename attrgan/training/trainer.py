@@ -19,7 +19,7 @@ import pyarrow as pa
 import torch
 
 from attrgan.errors import CatalogError
-from attrgan.evaluation import hiding
+from attrgan.evaluation import calibration, hiding
 from attrgan.evaluation.hiding import Mask
 from attrgan.evaluation.splits import Split, split
 from attrgan.model.completion_model import CompletionModel, hidden_rows
@@ -86,8 +86,7 @@ class Trainer:
         self.average = deepcopy(self.generator)
         self.model = CompletionModel(schema, self.vocabulary, self.average)
         self.data = Data(frame, features, self.model.inputs(frame, features), parts, hiding.known_cells(frame, schema))
-        codes = self.data.inputs.codes[parts.train]
-        self.has_strangers = bool((codes >= np.array(self.generator.value_sizes, np.int64)).any())
+        self.has_strangers = self.data.inputs.has_strangers(parts.train, self.vocabulary)
         rows = len(parts.train)
         self.batch_size = options.batch_size or int(np.clip(2 ** round(np.log2(rows / 40)), 16, 192))
         self.steps = max(-(-rows // self.batch_size), 1)
@@ -184,9 +183,8 @@ class Trainer:
             hidden.levels[level] = tensor(rng.random(len(rows)) < 0.1)
         z = torch.randn(len(rows), len(self.schema.attributes), self.options.size.noise)
         output = self.generator(tensors, hidden, z, self._train_strangers())
-        loss, _ = losses.supervised(
-            output, losses.targets(tensors, self.generator, torch.ones_like(hidden.cells), hidden.unlisted)
-        )
+        target = losses.targets(tensors, self.generator, torch.ones_like(hidden.cells), hidden.unlisted)
+        loss, _ = losses.supervised(output, target, self.generator)
         real, fake, known, judged = self._adversarial(tensors, hidden.cells, output, rng)
         context = output.context.detach()
         adversarial = losses.loss_g(self.discriminator(context, fake, known, judged), judged)
@@ -256,7 +254,7 @@ class Trainer:
 
     @torch.inference_mode()
     def validation_scores(self) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Attribute → logits (n, V) and right candidates (n,) of the validation cells, batch by batch."""
+        """Attribute → logits (n, V) and right candidates, as in `Targets`, of the validation cells, batch by batch."""
         self.average.eval()
         values = self.average.values()
         strangers = self.model.strangers(self.data.inputs)
@@ -268,8 +266,9 @@ class Trainer:
                 tensors, hidden = batch(self.data.inputs, at, self.vocabulary), hidden_rows(mask, at, len(scores))
                 z = torch.zeros(len(at), len(scores), self.options.size.noise)
                 output = self.average(tensors, hidden, z, strangers, values)
-                for name, right in losses.targets(tensors, self.average, hidden.cells).index.items():
-                    asked = right >= 0
+                target = losses.targets(tensors, self.average, hidden.cells)
+                for name, right in target.index.items():
+                    asked = target.asked(name)
                     if asked.any():
                         scores[name][0].append(output.logits[name][asked].cpu().numpy())
                         scores[name][1].append(right[asked].cpu().numpy())
@@ -278,14 +277,22 @@ class Trainer:
     def validation_loss(self) -> float:
         """Mean negative log-likelihood of the validation cells, each attribute counting alike."""
         each = []
-        for logits, right in self.validation_scores().values():
+        for name, (logits, right) in self.validation_scores().items():
             if right:
-                each.append(
-                    np.mean(
-                        np.concatenate([_negative_log_likelihood(s, r) for s, r in zip(logits, right, strict=True)])
-                    )
-                )
+                cost = self.cost(name)
+                each.append(np.mean(np.concatenate([cost(s, r) for s, r in zip(logits, right, strict=True)])))
         return float(np.mean(each)) if each else 0.0
+
+    def cost(self, name: str) -> calibration.Cost:
+        """The negative log-likelihood of an attribute's cells, of whole sets where they are sets."""
+        sets = self.generator.sets.get(name)
+        if sets is None:
+            return calibration.cross_entropy
+
+        def of_sets(logits: np.ndarray, right: np.ndarray) -> np.ndarray:
+            return sets.negative_log_likelihood(tensor(logits).double(), tensor(right) > 0).cpu().numpy()
+
+        return of_sets
 
     @torch.inference_mode()
     def discriminator_accuracy(self) -> float | None:
@@ -319,7 +326,9 @@ class Trainer:
         decides = asdict(self.options) | {"max_minutes": None, "log_every": None, "epochs": self.epochs}
         digest = hashlib.sha256(json.dumps([decides, self.schema.hash, self.vocabulary.strings()]).encode())
         inputs = self.data.inputs
-        for array in (inputs.codes, inputs.numbers, inputs.tokens["hash"], inputs.token_offsets, inputs.wide):
+        members = [array for of in inputs.sets.values() for array in of]
+        texts = (inputs.tokens["hash"], inputs.token_offsets, inputs.wide)
+        for array in (inputs.codes, *members, inputs.numbers, *texts):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
@@ -337,9 +346,3 @@ class Trainer:
             for group, base in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
                 group["lr"] = base * schedule.lr_lambdas[0](schedule.last_epoch)
         return notes["epoch"] + 1, notes["best"], notes["best_epoch"], notes["history"]
-
-
-def _negative_log_likelihood(logits: np.ndarray, right: np.ndarray) -> np.ndarray:
-    top = logits.max(1, keepdims=True)
-    normaliser = np.log(np.exp(logits - top).sum(1)) + top[:, 0]
-    return np.minimum(normaliser - logits[np.arange(len(right)), right], 20)
