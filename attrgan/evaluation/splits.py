@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-HOLDOUT, CALIBRATION, VALIDATION = 0.10, 0.20, 0.10
-MOST_CALIBRATION, MOST_VALIDATION = 5000, 1500
+HOLDOUT, CALIBRATION, VALIDATION = 0.10, 0.15, 0.05
+MOST_CALIBRATION, MOST_VALIDATION = 2500, 1000
 """Rows past which more cells sharpen neither a promise nor a temperature as much as they would the model."""
 SALT = "attrgan"
 

@@ -107,7 +107,7 @@ class Generator(nn.Module):
         self.context = WordContext(width, 2 if self.open else 1, size.dropout)
         self.word_vector = nn.Linear(vocabulary.word_vector, width) if vocabulary.word_vector else None
         self.vectors = nn.ModuleDict(
-            {n: VectorLevel(len(f["scale"]), width, size.vector_dropout) for n, f in vocabulary.vectors.items()}
+            {n: VectorLevel(len(f["components"]), width, size.vector_dropout) for n, f in vocabulary.vectors.items()}
         )
         self.sequences = nn.ModuleList(
             SequenceLevel(

@@ -65,7 +65,10 @@ class Wide(nn.Module):
         self.sparse = nn.EmbeddingBag(self.layout.rows, width, mode="sum", sparse=True)
         nn.init.zeros_(self.sparse.weight)
         self.vectors = nn.ModuleDict(
-            {name: nn.Linear(len(fitted["scale"]), width, bias=False) for name, fitted in vocabulary.vectors.items()}
+            {
+                name: nn.Linear(len(fitted["components"]), width, bias=False)
+                for name, fitted in vocabulary.vectors.items()
+            }
         )
         for parameter in self.vectors.parameters():
             nn.init.zeros_(parameter)
@@ -97,7 +100,8 @@ class Wide(nn.Module):
         score = self.sparse(index[by_row], starts, per_sample_weights=weight[by_row])
         for name, linear in self.vectors.items():
             vector = F.dropout(batch.vectors[name], self.vector_dropout, self.training)
-            score = score + linear(vector * levels[name][:, None])
+            # of length 1 on average: a step of Adam then moves a score as little as it moves it through the words
+            score = score + linear(vector * levels[name][:, None] / vector.shape[1] ** 0.5)
         return score
 
     def _features(

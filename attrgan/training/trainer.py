@@ -180,8 +180,8 @@ class Trainer:
         hidden.unlisted = losses.choose_unlisted(tensors, self.generator, self.vocabulary, rng)
         if self.schema.text:
             hidden.text = tensor(rng.random(len(rows)) < 0.05)
-        for level in self.generator.vectors:
-            hidden.levels[level] = tensor(rng.random(len(rows)) < 0.1)
+        dropped = {level: tensor(rng.random(len(rows)) < 0.1) for level in ("language", "image")}
+        hidden.levels = {name: dropped[name.split()[0]] for name in self.generator.vectors}
         z = torch.randn(len(rows), len(self.schema.attributes), self.options.size.noise)
         output = self.generator(tensors, hidden, z, self._train_strangers())
         loss, _ = losses.supervised(

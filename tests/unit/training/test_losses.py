@@ -61,9 +61,9 @@ def hidden(names: list[str]) -> losses.Hidden:
     return losses.hidden_cells(hiding.mask_of(cells, SCHEMA))
 
 
-def test_only_hidden_cells_are_supervised_and_their_target_is_what_was_hidden(small_model, tensors):
+def test_only_asked_cells_are_supervised_and_their_target_is_their_value(small_model, tensors):
     model, rows = small_model.generator, frame(30)
-    target = losses.targets(tensors, model, hidden(["colour", "price"])).index
+    target = losses.targets(tensors, model, hidden(["colour", "price"]).cells).index
     assert all((target[n] == -1).all() for n in ("brand", "neckline", "tags", "quantity", "unit"))
     values = small_model.vocabulary.values["colour"].values
     assert [values[i] for i in target["colour"]] == rows["colour"].tolist()
@@ -71,12 +71,12 @@ def test_only_hidden_cells_are_supervised_and_their_target_is_what_was_hidden(sm
     np.testing.assert_allclose(numbers[target["price"]], rows["price"])
 
 
-def test_the_supervised_loss_is_the_mean_negative_log_likelihood_of_the_hidden_cells(small_model, tensors):
+def test_the_supervised_loss_is_the_mean_negative_log_likelihood_of_the_asked_cells(small_model, tensors):
     mask = hidden(["colour", "price"])
     z = torch.zeros(30, len(SCHEMA.attributes), small_model.generator.size.noise)
     small_model.generator.eval()
     output = small_model.generator(tensors, mask, z)
-    target = losses.targets(tensors, small_model.generator, mask)
+    target = losses.targets(tensors, small_model.generator, mask.cells)
     total, each = losses.supervised(output, target)
     by_hand = []
     for name in ("colour", "price"):
@@ -92,7 +92,7 @@ def test_an_unlisted_value_is_to_be_found_where_it_stands_in_the_title(small_mod
     mask = hidden(["brand"])
     mask.unlisted = losses.choose_unlisted(tensors, small_model.generator, small_model.vocabulary, rng, rate=1.0)
     assert mask.unlisted["brand"].any()
-    right = losses.targets(tensors, small_model.generator, mask).index["brand"]
+    right = losses.targets(tensors, small_model.generator, mask.cells, mask.unlisted).index["brand"]
     known = len(small_model.vocabulary.values["brand"].values)
     first_word = known  # the title opens with the brand: token 0, one word
     assert (right[mask.unlisted["brand"]] == first_word).all()
