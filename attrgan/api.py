@@ -278,13 +278,20 @@ def complete(
     shard: str = "0/1",
     features: str | None = None,
     engine: str = "local",
+    samples: int | None = None,
+    seed: int | None = None,
     run_id: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """Completes a catalog, or the i-th of n slices of it (`shard="i/n"`); `progress` gets (rows done, rows)."""
+    """Completes a catalog, or the i-th of n slices of it (`shard="i/n"`); `progress` gets (rows done, rows).
+
+    Args:
+        samples: joint completions of each item to draw besides, into `samples.parquet`; seed: of their random numbers.
+    """
     if engine != "local":
         raise SettingsError(f"engine {engine!r} is not there: expected local")
     number, of = _shard(shard)
+    drawn = _samples(samples, seed)
     _, loaded = reading.load_model(model)
     run_id = run_id or str(uuid.uuid4())
 
@@ -296,7 +303,7 @@ def complete(
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
         counts = complete_table(
             loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features,
-            review_confidence=settings().completion.review_confidence, progress=progress,
+            review_confidence=settings().completion.review_confidence, progress=progress, **drawn,
         )  # fmt: skip
         details = {
             "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,
@@ -304,7 +311,7 @@ def complete(
         }  # fmt: skip
         return Result(counts, details)
 
-    arguments = {"model_version": loaded.version, "shard": shard, **settings().completion.model_dump()}
+    arguments = {"model_version": loaded.version, "shard": shard, **settings().completion.model_dump(), **drawn}
     return step("complete", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
 
 
@@ -405,6 +412,20 @@ def _shard(shard: str) -> tuple[int, int]:
     if not (number.isdigit() and of.isdigit() and int(number) < int(of)):
         raise InputError(f"--shard {shard} is not a shard: expected i/n with 0 <= i < n, for instance 0/4")
     return int(number), int(of)
+
+
+def _samples(samples: int | None, seed: int | None) -> dict[str, int]:
+    """What is asked for besides the completions: nothing, or K samples with a seed."""
+    from attrgan.completion.complete import MOST_SAMPLES
+
+    seed = settings().seed if seed is None else seed
+    if samples is None:
+        return {}
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise InputError(f"--samples {samples} cannot be drawn: expected 1 to {MOST_SAMPLES} completions of each item")
+    if seed < 0:
+        raise InputError(f"--seed {seed} is not a seed: expected 0 or more")
+    return {"samples": samples, "seed": seed}
 
 
 def _checkpoints(out: str, resume: bool) -> Path | None:

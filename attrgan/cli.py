@@ -218,6 +218,10 @@ def complete(
     shard: Annotated[str, typer.Option(help="Complete only slice i of n: i/n.")] = "0/1",
     features: FeaturesOption = None,
     engine: Annotated[str, typer.Option(help="local.")] = "local",
+    samples: Annotated[
+        int | None, typer.Option(help="Joint completions of each item to draw into samples.parquet, 1 to 100.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the samples' random numbers; default: the setting.")] = None,
     run_id: RunOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -229,8 +233,9 @@ def complete(
 
     with _working("completing", json) as progress:
         done = api.complete(
-            catalog, model, out, shard=shard, features=features, engine=engine, run_id=run_id, progress=progress
-        )
+            catalog, model, out, shard=shard, features=features, engine=engine, samples=samples, seed=seed,
+            run_id=run_id, progress=progress,
+        )  # fmt: skip
     _done(done, out, json)
 
 
