@@ -22,6 +22,7 @@ from attrgan.schema import Schema
 if TYPE_CHECKING:
     import pandas as pd
 
+    from attrgan.evaluation.joint_score import Joint
     from attrgan.model import CompletionModel
 
 Manifest = dict[str, Any]
@@ -135,7 +136,8 @@ def train(
             parsed, frame, cache.lookup(frame, parsed, features), options, stage,
             say=say, checkpoints=checkpoints, resume=resume, device=device,
         )  # fmt: skip
-        _picture(trained.model, trained.metrics, trained.cells, stage, stage / "training_log.jsonl")
+        log = stage / "training_log.jsonl"
+        _picture(trained.model, trained.metrics, trained.cells, trained.joint, stage, log)
         attributes = trained.metrics["attributes"]
         details = {"model_version": trained.model.version, "schema_hash": parsed.hash, "seed": options.seed}
         return Result(trained.metrics["rows"] | {"attributes": len(attributes)}, details)
@@ -166,15 +168,17 @@ def evaluate(
     folder, loaded = reading.load_model(model)
 
     def work(stage: Path) -> Result:
-        from attrgan.evaluation import metrics
+        from attrgan.evaluation import joint_score, metrics
 
         frame, left_out = reading.unused_rows(catalog, loaded, [folder])
         hidden = reading.masks(frame, loaded.schema, missing, rate)
-        cells = metrics.answer_hidden(loaded, frame, reading.features_of(frame, loaded.schema, features), hidden)
-        measured = metrics.summarise(cells, loaded) | {"missing": missing, "rate": rate}
-        measured["rows"] = {"evaluated": len(frame), "left_out": left_out}
+        encoded = reading.features_of(frame, loaded.schema, features)
+        cells = metrics.answer_hidden(loaded, frame, encoded, hidden)
+        joint = joint_score.score(loaded, frame, encoded, left_out)
+        measured = metrics.summarise(cells, loaded) | {"missing": missing, "rate": rate, "joint": joint.metrics}
+        measured["rows"] = {"evaluated": len(frame), "left_out": len(left_out)}
         (stage / "metrics.json").write_text(metrics.dump(measured), encoding="utf-8")
-        _picture(loaded, measured, cells, stage)
+        _picture(loaded, measured, cells, joint, stage)
         return Result(measured["rows"], {"model_version": loaded.version, "schema_hash": loaded.schema.hash})
 
     arguments = {"missing": missing, "rate": rate, "model_version": loaded.version}
@@ -210,7 +214,7 @@ def compare(
                 summary["attributes"][name]["right"] = answered["right"].tolist()
             measured.append(summary)
         verdict = judge(measured[0], measured[1] if other else None, settings().promotion)
-        verdict |= {"rows": {"compared": len(frame), "left_out": left_out}}
+        verdict |= {"rows": {"compared": len(frame), "left_out": len(left_out)}}
         verdict |= {"candidate_uri": candidate, "champion_uri": champion}
         storage.write_json(stage / "comparison.json", verdict)
         details = {"gate": verdict["gate"], "model_version": ours.version}
@@ -362,18 +366,21 @@ def _picture(
     model: "CompletionModel",
     measured: dict[str, Any],
     cells: "dict[str, pd.DataFrame]",
+    joint: "Joint",
     stage: Path,
     log: Path | None = None,
 ) -> None:
-    """Plots and the report of scored cells."""
+    """Plots and the report of scored cells and joint completions."""
     from attrgan.evaluation import plots
     from attrgan.evaluation.report import evaluation_report
 
     folder, schema = stage / "plots", model.schema
-    drawn = [folder / f"{name}.png" for name in ("coverage_precision", "reliability", "distributions")]
+    names = ("coverage_precision", "reliability", "distributions", "pair_consistency")
+    drawn = [folder / f"{name}.png" for name in names]
     plots.coverage_precision(cells, {name: schema.target(name) for name in schema.attributes}, drawn[0])
     plots.reliability(cells, drawn[1])
-    plots.distributions(cells, schema, drawn[2])
+    plots.distributions(cells | joint.cells, schema, drawn[2])
+    plots.pair_consistency(joint.pairs, list(schema.attributes), drawn[3])
     if log:
         drawn.insert(0, folder / "losses.png")
         plots.training_curves(log, drawn[0])
