@@ -112,6 +112,7 @@ def train(
     features: str | None = None,
     seed: int | None = None,
     adversarial_weight: float | None = None,
+    adversarial_loss: str = "standard",
     epochs: int | None = None,
     device: str = "auto",
     max_minutes: float | None = None,
@@ -119,8 +120,13 @@ def train(
     say: Callable[[str], None] = print,
     run_id: str | None = None,
 ) -> Manifest:
-    """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`."""
+    """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`.
+
+    Args:
+        adversarial_loss: `standard` or `relativistic`; see `attrgan.training.losses`.
+    """
     from attrgan.features import cache
+    from attrgan.training.losses import ADVERSARIAL
     from attrgan.training.train import train as run
     from attrgan.training.trainer import Options
 
@@ -128,6 +134,9 @@ def train(
     options = Options(seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes)
     if adversarial_weight is not None:
         options = replace(options, adversarial_weight=adversarial_weight)
+    if adversarial_loss not in ADVERSARIAL:
+        raise InputError(f"--adversarial-loss {adversarial_loss} is not known: expected {' or '.join(ADVERSARIAL)}")
+    options = replace(options, adversarial_loss=adversarial_loss)
     checkpoints = _checkpoints(out, resume)
 
     def work(stage: Path) -> Result:

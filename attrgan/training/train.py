@@ -97,6 +97,7 @@ def _train(
         "rows": model.config["rows"],
         "adversarial": {
             "weight": options.adversarial_weight,
+            "loss": options.adversarial_loss,
             "discriminator_accuracy": trainer.discriminator_accuracy(),
         },
         "joint": joint.metrics,

@@ -179,8 +179,8 @@ def test_a_model_is_scored_against_itself_with_every_cell_drawn_alone(scored):
     for name in ("energy_score", "two_sample", "jensen_shannon", "pairs", "triples"):
         assert found[name]["one_by_one"] > 0
         assert found[name]["alone"] > 0
-    assert 0.8 < found["pairs"]["real"] <= 1
-    assert found["pairs"]["one_by_one"] > 0.6
+    assert 0.6 < found["pairs"]["one_by_one"] <= 1
+    assert 0.6 < found["pairs"]["real"] < 1, "brands that no other row has make pairs that never occurred"
     assert 0.4 < found["inside_samples"] <= 1
 
 
