@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 STATUSES = ("filled", "review", "abstained", "not_applicable")
 REVIEW_CONFIDENCE = 0.5
+MOST_SAMPLES = 100
+"""Joint completions of an item that can be asked for."""
 CHUNK_ROWS = 20_000
 """Rows completed at a time: what bounds the memory. The feature cache is read once per chunk, so few are better."""
 ANSWER = {
@@ -44,16 +46,19 @@ ANSWER = {
 
 def complete_table(
     model: "CompletionModel", table: pa.Table, stage: Path, *, run_id: str, cache_place: str | None = None,
-    review_confidence: float = REVIEW_CONFIDENCE, progress: Callable[[int, int], None] | None = None,
+    review_confidence: float = REVIEW_CONFIDENCE, samples: int | None = None, seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Completes a table chunk by chunk into `completed.parquet` and `completions.parquet`; returns the counts.
 
     Args:
         table: the items, from `typed`.
-        stage: folder of the two files.
+        stage: folder of the files.
         cache_place: the feature cache; None encodes every item now.
+        samples: joint completions of each item to draw into `samples.parquet`, with `seed`; None: no such file.
         progress: gets (rows done, rows).
     """
+    from attrgan.completion import sample
     from attrgan.features import cache
 
     schema = model.schema
@@ -65,24 +70,32 @@ def complete_table(
     for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
         chunk = table.slice(start, CHUNK_ROWS)
         frame = to_frame(chunk, schema)
+        features, leave = cache.lookup(frame, schema, cache_place), _left_alone(chunk, schema)
         decided = completions(
-            model, frame, cache.lookup(frame, schema, cache_place), whole_numbers=whole,
-            review_confidence=review_confidence, leave=_left_alone(chunk, schema),
-        )  # fmt: skip
-        written = {
-            "completed": fill(chunk, decided, schema),
-            "completions": to_table(decided, schema, chunk[schema.id], stamps),
-        }
-        for name, part in written.items():
-            if name not in writers:
-                writers[name] = pq.ParquetWriter(stage / f"{name}.parquet", part.schema)
-            writers[name].write_table(part)
+            model, frame, features, whole_numbers=whole, review_confidence=review_confidence, leave=leave
+        )
+        _write(writers, stage, "completed", fill(chunk, decided, schema))
+        _write(writers, stage, "completions", to_table(decided, schema, chunk[schema.id], stamps))
+        if samples is not None:
+            run = {name: stamps[name] for name in ("model_version", "run_id")}
+            wanted = wanted_cells(frame, schema) & ~leave
+            for part in sample.tables(
+                model, frame, features, wanted, chunk[schema.id], samples=samples, seed=seed, run=run,
+                whole_numbers=whole,
+            ):  # fmt: skip
+                _write(writers, stage, "samples", part)
         total = _add(total, counts(frame, decided, schema))
         if progress:
             progress(start + chunk.num_rows, table.num_rows)
     for writer in writers.values():
         writer.close()
     return total
+
+
+def _write(writers: dict[str, pq.ParquetWriter], stage: Path, name: str, part: pa.Table) -> None:
+    if name not in writers:
+        writers[name] = pq.ParquetWriter(stage / f"{name}.parquet", part.schema)
+    writers[name].write_table(part)
 
 
 def _left_alone(table: pa.Table, schema: Schema) -> np.ndarray:
@@ -176,7 +189,12 @@ def _written(answer: "Prediction", attribute: Attribute, whole: bool) -> list[st
     """The values in the catalog's own form."""
     if attribute.kind != "numeric":
         return list(answer.value)
-    return [None if np.isnan(v) else str(round(v)) if whole else str(float(v)) for v in answer.number]
+    return [None if np.isnan(v) else number_text(v, whole) for v in answer.number]
+
+
+def number_text(number: float, whole: bool) -> str:
+    """A number as the catalog writes it: without decimals where its column holds integers."""
+    return str(round(number)) if whole else str(float(number))
 
 
 def _provenance(

@@ -39,6 +39,7 @@ class Options:
 
     seed: int = 0
     adversarial_weight: float = 0.1
+    adversarial_loss: str = "standard"
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float = 2e-3
@@ -189,9 +190,10 @@ class Trainer:
         )
         real, fake, known, judged = self._adversarial(tensors, hidden.cells, output, rng)
         context = output.context.detach()
-        adversarial = losses.loss_g(self.discriminator(context, fake, known, judged), judged)
-        if not judged.any():
-            adversarial = loss.new_zeros(())
+        adversarial = loss.new_zeros(())
+        if judged.any():
+            critic, kind = self._critic(context, known, judged), self.options.adversarial_loss
+            adversarial = losses.of_generator(critic, real, fake, judged, kind)
         for name in ("deep", "wide"):
             self.optimizers[name].zero_grad(set_to_none=True)
         (loss + self.options.adversarial_weight * adversarial).backward()
@@ -201,7 +203,7 @@ class Trainer:
             schedule.step()
         self.generator.wide.forget_own()
         self._average()
-        loss_d, accuracy = self._discriminate(context, real, fake.detach(), known, judged)
+        loss_d, accuracy = self._discriminate(self._critic(context, known, judged), real, fake.detach(), judged)
         loss_g = float(adversarial.detach())
         return {
             "loss_d": loss_d, "loss_g": loss_g, "loss": loss_d + loss_g,
@@ -218,21 +220,21 @@ class Trainer:
         generated = losses.generated_values(output, self.generator, self.vocabulary, values)
         return real, torch.where(judged[..., None], generated, real), known, judged
 
+    def _critic(self, context: torch.Tensor, known: torch.Tensor, judged: torch.Tensor) -> losses.Critic:
+        return lambda values: self.discriminator(context, values, known, judged)
+
     def _discriminate(
-        self, context: torch.Tensor, real: torch.Tensor, fake: torch.Tensor, known: torch.Tensor, judged: torch.Tensor
+        self, critic: losses.Critic, real: torch.Tensor, fake: torch.Tensor, judged: torch.Tensor
     ) -> tuple[float, float]:
         """A step of D; L_D and the share of cells it judged rightly before the step."""
         if not judged.any():
             return 0.0, 0.5
         optimizer = self.optimizers["discriminator"]
         optimizer.zero_grad(set_to_none=True)
-        on_real = self.discriminator(context, real, known, judged)
-        on_fake = self.discriminator(context, fake, known, judged)
-        loss = losses.loss_d(on_real, on_fake, judged)
-        loss.backward()
+        loss, penalty, accuracy = losses.of_discriminator(critic, real, fake, judged, self.options.adversarial_loss)
+        (loss + penalty).backward()
         optimizer.step()
-        accuracy = ((on_real[judged] > 0).float().mean() + (on_fake[judged] <= 0).float().mean()) / 2
-        return float(loss.detach()), float(accuracy)
+        return float(loss.detach()), accuracy
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -301,9 +303,9 @@ class Trainer:
         real, fake, known, judged = self._adversarial(tensors, hidden.cells, output, rng)
         if not judged.any():
             return None
-        on_real = self.discriminator(output.context, real, known, judged)[judged]
-        on_fake = self.discriminator(output.context, fake, known, judged)[judged]
-        return float(((on_real > 0).float().mean() + (on_fake <= 0).float().mean()) / 2)
+        on_real = self.discriminator(output.context, real, known, judged)
+        on_fake = self.discriminator(output.context, fake, known, judged)
+        return losses.judged_rightly(on_real, on_fake, judged, self.options.adversarial_loss)
 
     # --- checkpoints -----------------------------------------------------------------------------------------------
 
