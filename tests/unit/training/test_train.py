@@ -95,7 +95,10 @@ def test_a_resumed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path
 
 @pytest.mark.parametrize(
     "changes",
-    [{"epochs": 2}, {"epochs": 9, "patience": 1, "learning_rate": 0.0, "wide_learning_rate": 0.0}],
+    [
+        {"epochs": 2},
+        {"epochs": 9, "patience": 1, "learning_rate": 0.0, "wide_learning_rate": 0.0, "vector_learning_rate": 0.0},
+    ],
     ids=["the last epoch", "no progress"],
 )
 def test_a_training_killed_after_its_last_checkpoint_ends_as_an_undisturbed_one(tmp_path, monkeypatch, changes):
