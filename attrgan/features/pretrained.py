@@ -72,9 +72,9 @@ def source(name: str) -> Source:
     if where is not None:
         return Source(str(where), _digest(where), {"local_files_only": True})
     with loading(name):
-        from transformers import AutoConfig
+        from transformers.utils.hub import cached_file, extract_commit_hash
 
-        commit = AutoConfig.from_pretrained(name, trust_remote_code=False)._commit_hash
+        commit = extract_commit_hash(cached_file(name, "config.json"), None)
     return Source(name, f"{name}@{commit}", {"revision": commit} if commit else {})
 
 
@@ -89,15 +89,17 @@ def _digest(place: Path) -> str:
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Keeps transformers quiet; whatever it raises becomes one sentence.
+    """Keeps transformers and its downloads quiet; whatever they raise becomes one sentence.
 
     Raises:
         SettingsError: says what was tried and what to do.
     """
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level, hub_level, bars = logging.get_verbosity(), hub_logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
@@ -110,6 +112,7 @@ def loading(name: str) -> Iterator[None]:
         ) from None
     finally:
         logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         if bars:
             logging.enable_progress_bar()
 
