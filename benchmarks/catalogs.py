@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from attrgan.errors import AttrGANError, InputError
-from benchmarks import ours, peers, scoring, tables, tasks
+from benchmarks import imputers, ours, peers, scoring, tables, tasks
 from benchmarks.results import Key, Record, cached, file_hash
 from benchmarks.sets import SETS, choose
 from benchmarks.tasks import Task
@@ -43,6 +43,11 @@ class Peer:
 PEERS = {
     "mode": Peer(peers.mode, CATALOGS),
     "linear": Peer(peers.linear, (*CATALOGS, "extraction")),
+    "mean": Peer(imputers.mean, ("mcar",)),
+    "iterative-ridge": Peer(imputers.iterative_ridge, ("mcar",)),
+    "iterative-extratrees": Peer(imputers.iterative_extratrees, ("mcar",)),
+    "missforest": Peer(imputers.missforest, ("mcar",)),
+    "gain": Peer(imputers.gain, ("mcar",)),
 }
 ROWS = re.compile(r"rows-(\d+(?:\.\d+)?)%")
 

@@ -96,9 +96,9 @@ SETS: dict[str, DataSet] = {
     "implicit_ave": DataSet(
         "implicit_ave_train", "labels", asked="implicit_ave_eval", text=("title",), category="category",
         categorical=("domain", "Animal Theme", "Athletic Shoe Style", "Attachment Method", "Boot Style",
-                     "Candy Variety", "Container", "Flavor", "Form", "Heel Height", "Length", "Location",
-                     "Material", "Neckline", "Occasion", "Pattern", "Season", "Shaft Height", "Shape", "Shoulder Style", "Size", "Sleeve Style",
-                     "Special Occasion", "Toe Style"),
+                     "Candy Variety", "Container", "Flavor", "Form", "Heel Height", "Length", "Location", "Material",
+                     "Neckline", "Occasion", "Pattern", "Season", "Shaft Height", "Shape", "Shoulder Style", "Size",
+                     "Sleeve Style", "Special Occasion", "Toe Style"),
         context=("domain",),
     ),
     "walmart_amazon": DataSet(
