@@ -43,6 +43,7 @@ class Peer:
 PEERS = {
     "mode": Peer(peers.mode, CATALOGS),
     "linear": Peer(peers.linear, (*CATALOGS, "extraction")),
+    "boosting": Peer(peers.boosting, CATALOGS),
     "mean": Peer(imputers.mean, ("mcar",)),
     "iterative-ridge": Peer(imputers.iterative_ridge, ("mcar",)),
     "iterative-extratrees": Peer(imputers.iterative_extratrees, ("mcar",)),

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn.base import ClassifierMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -125,5 +126,10 @@ class LinearPeer:
         if self.numeric:
             predicted = self.model.predict(x)
             return np.expm1(predicted) if self.logarithm else predicted, np.full(len(frame), np.nan)
-        probabilities = self.model.predict_proba(x)
-        return self.model.classes_[probabilities.argmax(1)], probabilities.max(1)
+        return most_probable(self.model, x)
+
+
+def most_probable(classifier: ClassifierMixin, x: sparse.csr_matrix | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable class of each row and its probability, each (rows,)."""
+    probabilities = classifier.predict_proba(x)
+    return classifier.classes_[probabilities.argmax(1)], probabilities.max(1)
