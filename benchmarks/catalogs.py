@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from attrgan.errors import AttrGANError, InputError
-from benchmarks import imputers, ours, peers, scoring, tables, tasks
+from benchmarks import autogluon_peer, imputers, ours, peers, scoring, tables, tasks
 from benchmarks.results import Key, Record, cached, file_hash
 from benchmarks.sets import SETS, choose
 from benchmarks.tasks import Task
@@ -44,12 +44,15 @@ PEERS = {
     "mode": Peer(peers.mode, CATALOGS),
     "linear": Peer(peers.linear, (*CATALOGS, "extraction")),
     "boosting": Peer(peers.boosting, CATALOGS),
+    "autogluon": Peer(autogluon_peer.learn, CATALOGS),
     "mean": Peer(imputers.mean, ("mcar",)),
     "iterative-ridge": Peer(imputers.iterative_ridge, ("mcar",)),
     "iterative-extratrees": Peer(imputers.iterative_extratrees, ("mcar",)),
     "missforest": Peer(imputers.missforest, ("mcar",)),
     "gain": Peer(imputers.gain, ("mcar",)),
 }
+USUAL = [*(name for name in PEERS if name != "autogluon"), "attrgan"]
+"""The models without `--models`: those that need nothing but this environment."""
 ROWS = re.compile(r"rows-(\d+(?:\.\d+)?)%")
 
 
@@ -73,56 +76,71 @@ def asks(model: str, set_name: str) -> bool:
     return model == "attrgan" or SETS[set_name].protocol in PEERS[model].protocols
 
 
-def key_of(set_name: str, model: str, seed: int, data: Path, options: dict[str, Any]) -> Key:
+@dataclass(frozen=True)
+class Places:
+    """Where a run reads and writes, and how attrgan and AutoGluon are run."""
+
+    data: Path
+    out: Path
+    options: dict[str, Any]
+    autogluon_python: str | None = None
+
+
+def key_of(set_name: str, model: str, seed: int, places: Places) -> Key:
     """What decides the result of a model on a set."""
     files = [f for f in (SETS[set_name].file, SETS[set_name].asked) if f]
     decides: dict[str, Any] = {"version": tasks.VERSION, "set": {k: v for k, v in vars(SETS[set_name]).items() if v}}
-    decides["data"] = [file_hash(tasks.path_of(data, file)) for file in files]
+    decides["data"] = [file_hash(tasks.path_of(places.data, file)) for file in files]
     if model.partition(":")[0] == "attrgan":
-        decides |= {"options": options, "source": ours.source_hash()}
+        decides |= {"options": places.options, "source": ours.source_hash()}
     else:
         decides["peer"] = PEERS[model.partition(":")[0]].version
     return Key(set_name, model, seed, decides)
 
 
-def compute(set_name: str, model: str, seed: int, data: Path, options: dict[str, Any], out: Path) -> Record:
+def compute(set_name: str, model: str, seed: int, places: Places) -> Record:
     """Learns, answers and scores."""
     name, variant, percent = parse_model(model)
-    task = tasks.load(set_name, data, seed)
+    task = tasks.load(set_name, places.data, seed)
     if percent is not None:
         task = tasks.subsample(task, percent)
-    details: dict[str, Any] = {}
     if name == "attrgan":
-        answered = ours.run(task, variant, options, out / "features" / set_name, lambda _: None)
-        answers, seconds, details = answered.answers, answered.seconds, answered.details
+        answered = ours.run(task, variant, places.options, places.out / "features" / set_name)
     else:
-        started = time.perf_counter()
-        answer = PEERS[name].learn(task)
-        seconds = {"train": time.perf_counter() - started}
-        started = time.perf_counter()
-        answers = answer()
-        seconds["complete"] = time.perf_counter() - started
+        learn = PEERS[name].learn
+        if name == "autogluon":
+            learn = partial(learn, python=places.autogluon_python)
+        answered = _timed(task, learn)
     rows = {"train": len(task.train), "test": len(task.test)}
-    rounded = {part: round(s, 3) for part, s in seconds.items()}
-    return scoring.score(task, answers) | {"rows": rows, "seconds": rounded, "details": details}
+    seconds = {part: round(s, 3) for part, s in answered.seconds.items()}
+    return scoring.score(task, answered.answers) | {"rows": rows, "seconds": seconds, "details": answered.details}
+
+
+def _timed(task: Task, learn: Callable[[Task], peers.Answer]) -> ours.Answered:
+    started = time.perf_counter()
+    answer = learn(task)
+    learned = time.perf_counter()
+    answers = answer()
+    return ours.Answered(answers, {"train": learned - started, "complete": time.perf_counter() - learned}, {})
 
 
 def jobs(given: argparse.Namespace) -> list[tuple[str, str, int]]:
     """Every set, model and seed that was asked for; a model is left out where the set cannot ask it."""
-    models = {model: parse_model(model)[0] for model in given.models or [*PEERS, "attrgan"]}
+    models = {model: parse_model(model)[0] for model in given.models or USUAL}
     chosen = [(s, model) for s in choose(given.sets) for model, name in models.items() if asks(name, s)]
     return [(set_name, model, seed) for set_name, model in chosen for seed in given.seeds]
 
 
 def collect(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[Record], list[str]]:
     """Every result that was asked for, and a sentence for each that could not be had."""
-    data, out, options = data_folder(given.data), Path(given.out), ours.parse_options(given.attrgan)
+    options = ours.parse_options(given.attrgan)
+    places = Places(data_folder(given.data), Path(given.out), options, given.autogluon_python)
     records, failures = [], []
     for set_name, model, seed in jobs(given):
         name, started = f"{set_name}, {model}, seed {seed}", time.perf_counter()
         try:
-            key = key_of(set_name, model, seed, data, options)
-            record, was_there = cached(key, out, partial(compute, set_name, model, seed, data, options, out))
+            key = key_of(set_name, model, seed, places)
+            record, was_there = cached(key, places.out, partial(compute, set_name, model, seed, places))
         except AttrGANError as error:
             failures.append(f"{name}: {error}")
             say(failures[-1])
@@ -148,10 +166,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.catalogs", description=__doc__.splitlines()[0])
     parser.add_argument("--data", help=f"folder with the Parquet files; default: the variable {DATA}")
     parser.add_argument("--sets", nargs="+", help=f"default: all of {', '.join(SETS)}")
-    parser.add_argument("--models", nargs="+", help=f"default: {', '.join(PEERS)}, attrgan; variants after a colon")
+    parser.add_argument("--models", nargs="+", help=f"default: {', '.join(USUAL)}; variants after a colon")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--out", default="var/benchmarks", help="where the results are kept; default: %(default)s")
     parser.add_argument("--attrgan", nargs="+", default=[], metavar="KEY=VALUE", help="options of attrgan's training")
+    parser.add_argument("--autogluon-python", metavar="PATH", help="Python of the environment that has AutoGluon")
     parser.add_argument(
         "--attributes", action="store_true", help="attribute by attribute, with the difference to linear"
     )
@@ -170,8 +189,6 @@ def main(argv: list[str] | None = None) -> int:
     tables.show(records, console)
     if given.attributes:
         tables.show_attributes(records, console)
-    for failure in failures:
-        print(failure, file=sys.stderr)
     return 2 if failures else 0
 
 

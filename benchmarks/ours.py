@@ -53,7 +53,7 @@ TYPES = {"seed": int, "epochs": int, "adversarial_weight": float, "max_minutes":
 
 @dataclass(frozen=True)
 class Answered:
-    """What attrgan answered, how long each part took (seconds), and what its folder says about it."""
+    """What a model answered, how long each part took (seconds), and what attrgan's folder says about it."""
 
     answers: pd.DataFrame
     seconds: dict[str, float]
@@ -88,13 +88,12 @@ def source_hash(*parts: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def run(task: Task, variant: str | None, options: dict[str, Any], cache: Path, say: Callable[[str], None]) -> Answered:
+def run(task: Task, variant: str | None, options: dict[str, Any], cache: Path) -> Answered:
     """Trains on the task's training rows and completes its test rows.
 
     Args:
         options: arguments of `attrgan.api.train`; the task's seed is the default.
         cache: folder of the feature cache, shared by all runs of a set. Encoding is timed apart.
-        say: gets the lines of the training log.
     """
     from attrgan import api
 
@@ -112,7 +111,7 @@ def run(task: Task, variant: str | None, options: dict[str, Any], cache: Path, s
         encoded = api.features(catalog, schema, features)["counts"]
         seconds = {"features": time.perf_counter() - started}
         started = time.perf_counter()
-        api.train(catalog, schema, model, features=features, say=say, **arguments)
+        api.train(catalog, schema, model, features=features, say=lambda _: None, **arguments)
         seconds["train"] = time.perf_counter() - started
         answers = _complete(task, Path(model), features, seconds)
         details = json.loads((Path(model) / "metrics.json").read_text())

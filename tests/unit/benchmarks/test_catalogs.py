@@ -1,6 +1,7 @@
 """The command: what it refuses, what it computes, what it finds already there."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,23 @@ def test_a_wrong_name_is_one_clear_sentence(
     assert printed.err.startswith(said)
     assert printed.err.count("\n") == 1
     assert not printed.out
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ([], "autogluon has an environment of its own: name its Python with --autogluon-python"),
+        (["--autogluon-python", "/nowhere"], "--autogluon-python /nowhere cannot be run"),
+        (["--autogluon-python", sys.executable], "expected a Python with autogluon.tabular"),
+    ],
+)
+def test_where_autogluon_is_not_there_one_sentence_says_so(
+    made: Path, python: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(made, "--models", "mode", "autogluon", *python) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count(said) == 1
+    assert "mode" in printed.out
 
 
 def test_a_file_that_is_not_there_leaves_the_other_results(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
