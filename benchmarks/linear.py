@@ -115,8 +115,9 @@ class LinearPeer:
         values = rows[self.name][kept].to_numpy()
         one = len(set(values)) == 1
         self.model = DummyClassifier() if one else LogisticRegression(C=10, max_iter=200)
-        with warnings.catch_warnings():  # 200 iterations are what the peer is given
+        with warnings.catch_warnings():  # 200 iterations are what the peer is given; many values are rare
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", message="The number of unique classes")
             self.model.fit(x[np.flatnonzero(kept)], values)
         return self
 

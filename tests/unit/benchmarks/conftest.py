@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
@@ -16,3 +18,19 @@ def data() -> Path:
     if not place.is_dir():
         pytest.skip("ATTRGAN_BENCHMARK_DATA names no folder with the benchmark's files")
     return place
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A folder with one file of a set's name and columns, in which the title says the brand."""
+    rng = np.random.default_rng(0)
+    brands = rng.choice(["acme", "bolt", "core"], 120)
+    frame = pd.DataFrame(
+        {"id": [f"r{i}" for i in range(120)], "title": [f"{b} drill {i}" for i, b in enumerate(brands)]}
+    )
+    frame["brand"], frame["category"], frame["modelno"] = brands, "tools", [f"m{i}" for i in range(120)]
+    frame["price"] = rng.integers(5, 9, 120).astype(float)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    frame.to_parquet(folder / "walmart_amazon.parquet")
+    return folder
