@@ -126,6 +126,9 @@ def _timed(task: Task, learn: Callable[[Task], peers.Answer]) -> ours.Answered:
 
 def jobs(given: argparse.Namespace) -> list[tuple[str, str, int]]:
     """Every set, model and seed that was asked for; a model is left out where the set cannot ask it."""
+    for seed in given.seeds:
+        if seed < 0:
+            raise InputError(f"--seeds {seed} is not a seed: expected whole numbers from 0 on")
     models = {model: parse_model(model)[0] for model in given.models or USUAL}
     chosen = [(s, model) for s in choose(given.sets) for model, name in models.items() if asks(name, s)]
     return [(set_name, model, seed) for set_name, model in chosen for seed in given.seeds]

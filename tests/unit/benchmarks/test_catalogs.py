@@ -80,6 +80,7 @@ def test_the_table_has_the_ratio_to_the_linear_peer(made: Path, capsys: pytest.C
         (["--models", "linera"], "--models linera is not a model: expected one of attrgan,"),
         (["--models", "linear:no-text"], "--models linear:no-text is not a model"),
         (["--models", "linear:rows-0%"], "--models linear:rows-0% is not a model"),
+        (["--seeds", "-1"], "--seeds -1 is not a seed: expected whole numbers from 0 on"),
         (["--attrgan", "epoch=3"], "--attrgan epoch=3 is not an option of the training: expected one of seed=int"),
         (["--data", "/nowhere"], "/nowhere is not a folder"),
     ],
