@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attrgan.lake.catalog import parse_numbers
+from attrgan.lake.numbers import parse_numbers
 
 SAMPLE = 20_000
 Shape = Literal["empty", "number", "boolean", "time", "text", "list", "bytes", "other"]
