@@ -20,6 +20,7 @@ _AS_CATALOGS_MEAN_IT = {
     "kb": ["kilobyte"], "mb": ["megabyte"], "sq ft": ["foot ** 2"], "sqft": ["foot ** 2"], "sq in": ["inch ** 2"],
     "fps": [], "ct": [], "pcs": [], "pk": [], "dpi": [], "mp": [], "hr": ["hour"], "hrs": ["hour"],
     "mhz": ["megahertz"], "ghz": ["gigahertz"], "khz": ["kilohertz"], "mo": [],
+    "st": [], "nd": [], "rd": [], "th": [],
 }  # fmt: skip
 """Written without its case → what pint calls it; nothing: a label (`ct` is a count in more catalogs than carats)."""
 _USUAL = ("m", "m ** 2", "m ** 3", "kg", "s", "W", "J", "Hz", "V", "A", "A * s", "bit", "Pa", "N", "lm", "ohm", "m / s")
