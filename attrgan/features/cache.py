@@ -18,7 +18,7 @@ from attrgan.features import sequence, text
 from attrgan.lake import storage
 from attrgan.schema import Schema
 
-ENCODER = 2
+ENCODER = 3
 """Raised whenever an encoder of any level changes what it returns."""
 
 
