@@ -60,12 +60,20 @@ _UNSPACED = (
 )
 _LETTER = rf"[^\W_](?:[{_MARK}{_HIDDEN}]*[{_MARK}])?"
 _THAI_BEFORE, _THAI_BEHIND = "\u0e40-\u0e44\u0ec0-\u0ec4", "\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3"
+# most tokens, quickly: letters before a character that is neither a mark nor a letter of the same word
+_PLAIN = (
+    "A-Za-z0-9\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0400-\u0481\u048a-\u052f\u05d0-\u05ea\u0620-\u063f\u0641-\u064a"
+)
 _TOKEN = re.compile(
-    rf"""\d+(?:[.,]\d+)+
-    | (?=[{_THAI}])[{_THAI_BEFORE}]?{_LETTER}(?:(?=[{_THAI_BEHIND}]){_LETTER})?
-    | (?=[{_UNSPACED}]){_LETTER}[\uff9e\uff9f]?
-    | (?=[{_HANGUL}])(?:[{_HIDDEN}]*(?=[{_HANGUL}]){_LETTER}){{1,{_LETTERS}}}
-    | (?![{_UNSPACED}{_HANGUL}]){_LETTER}(?:[{_HIDDEN}]*(?![{_UNSPACED}{_HANGUL}]){_LETTER}){{0,{_LETTERS - 1}}}""",
+    rf"""[\u4e00-\u9fff](?=[\u4e00-\u9fff\x00-\x7f\u3000-\u3029\uff01-\uff60]|$)
+    | \d+(?:[.,]\d+)+
+    | [{_PLAIN}]{{1,{_LETTERS}}}+(?![^\x00-\x7f\u3000-\u3020\u4e00-\u9fff])
+    | (?=[^\W_])(?:
+        (?=[{_THAI}])[{_THAI_BEFORE}]?{_LETTER}(?:(?=[{_THAI_BEHIND}]){_LETTER})?
+      | (?=[{_UNSPACED}]){_LETTER}[\uff9e\uff9f]?
+      | (?=[{_HANGUL}])(?:[{_HIDDEN}]*(?=[{_HANGUL}]){_LETTER}){{1,{_LETTERS}}}
+      | (?![{_UNSPACED}{_HANGUL}]){_LETTER}(?:[{_HIDDEN}]*(?![{_UNSPACED}{_HANGUL}]){_LETTER}){{0,{_LETTERS - 1}}}
+    )""",
     re.VERBOSE,
 )
 _ASCII_TOKEN = re.compile(rf"\d+(?:[.,]\d+)+|[A-Za-z0-9]{{1,{_LETTERS}}}")
@@ -75,7 +83,7 @@ _POINTS = (  # of Arabic and Hebrew, and the tatweel
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
 )
 _DROPPED = re.compile(f"[{_HIDDEN}\ufe00-\ufe0f{_POINTS}]")
-_ONE_I = str.maketrans({"\u0131": "i"})
+_DIGIT = re.compile(r"[^\D0-9]")
 
 
 def hash32(text: str) -> int:
@@ -95,11 +103,13 @@ def normalise(word: str) -> str:
     """The normal form of a word: see the module."""
     if word.isascii():
         return word.lower()
-    word = _DROPPED.sub("", _TOO_MANY.sub(r"\1", word))
-    word = _DROPPED.sub("", unicodedata.normalize("NFKC", word).casefold())
-    word = word.replace("i\u0307", "i").translate(_ONE_I)
-    digits = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in word)
-    return unicodedata.normalize("NFKC", digits)
+    if len(word) > _MARKS:
+        word = _TOO_MANY.sub(r"\1", word)
+    whole = unicodedata.normalize("NFKC", word).casefold()
+    if (seen := _DROPPED.sub("", whole)) != whole:
+        seen = unicodedata.normalize("NFKC", seen)
+    seen = seen.replace("i\u0307", "i").replace("\u0131", "i")
+    return _DIGIT.sub(lambda digit: str(unicodedata.decimal(digit.group())), seen)
 
 
 @lru_cache(maxsize=1 << 18)
