@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from attrgan.lake.catalog import deleted, to_frame
+from attrgan.lake.numbers import Form, form_of, is_text
 from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def complete_table(
     stamps = {"model_version": model.version, "run_id": run_id}
     stamps["completed_at"] = datetime.now(UTC).isoformat(timespec="seconds")
     whole = {n for n in schema.attributes if pa.types.is_integer(table.schema.field(n).type)}
+    written = {n: table.schema.field(n) for n, a in schema.attributes.items() if a.kind == "numeric"}
+    forms = {n: form_of(f, table[n], schema.attributes[n]) for n, f in written.items() if is_text(f.type)}
     total: dict[str, Any] = {}
     writers: dict[str, pq.ParquetWriter] = {}
     for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
@@ -72,7 +75,7 @@ def complete_table(
         frame = to_frame(chunk, schema)
         features, leave = cache.lookup(frame, schema, cache_place), _left_alone(chunk, schema)
         decided = completions(
-            model, frame, features, whole_numbers=whole, review_confidence=review_confidence, leave=leave
+            model, frame, features, whole_numbers=whole, forms=forms, review_confidence=review_confidence, leave=leave
         )
         _write(writers, stage, "completed", fill(chunk, decided, schema))
         _write(writers, stage, "completions", to_table(decided, schema, chunk[schema.id], stamps))
@@ -81,7 +84,7 @@ def complete_table(
             wanted = wanted_cells(frame, schema) & ~leave
             for part in sample.tables(
                 model, frame, features, wanted, chunk[schema.id], samples=samples, seed=seed, run=run,
-                whole_numbers=whole,
+                whole_numbers=whole, forms=forms,
             ):  # fmt: skip
                 _write(writers, stage, "samples", part)
         total = _add(total, counts(frame, decided, schema))
@@ -125,8 +128,8 @@ def wanted_cells(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
 
 def completions(
     model: "CompletionModel", frame: pd.DataFrame, features: pa.Table | None = None,
-    *, whole_numbers: set[str] | None = None, review_confidence: float = REVIEW_CONFIDENCE,
-    leave: np.ndarray | None = None,
+    *, whole_numbers: set[str] | None = None, forms: dict[str, Form] | None = None,
+    review_confidence: float = REVIEW_CONFIDENCE, leave: np.ndarray | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Answers every empty cell.
 
@@ -137,6 +140,7 @@ def completions(
         frame: items, from `to_frame`.
         features: their features; None encodes them now.
         whole_numbers: numeric attributes whose column holds integers.
+        forms: numeric attributes whose column holds strings, and how these are written.
         review_confidence: below the threshold but at least this confident, a cell goes to review.
         leave: bool (rows, A), cells that are not completed whatever they hold.
 
@@ -157,8 +161,13 @@ def completions(
     for order, (name, answer) in enumerate(model.predict(frame, inputs, wanted, mask_of(wanted, schema)).items()):
         part = pd.DataFrame({"row": answer.rows, "order": order, schema.id: frame[schema.id].to_numpy()[answer.rows]})
         part["attribute"] = name
-        part["value"] = _written(answer, schema.attributes[name], name in (whole_numbers or set()))
-        part["number"], part["lower"], part["upper"] = answer.number, answer.lower, answer.upper
+        number, part["lower"], part["upper"] = _within_limits(answer, schema.attributes[name])
+        part["number"] = number
+        part["value"] = (
+            [number_text(n, name in (whole_numbers or set()), (forms or {}).get(name)) for n in number]
+            if schema.attributes[name].kind == "numeric"
+            else list(answer.value)
+        )
         part["confidence"] = answer.confidence
         promise = model.calibration.get(name, {})
         part["status"] = decide(answer, schema.attributes[name], promise.get("threshold"), review_confidence)
@@ -185,15 +194,22 @@ def decide(
     return status
 
 
-def _written(answer: "Prediction", attribute: Attribute, whole: bool) -> list[str | None]:
-    """The values in the catalog's own form."""
-    if attribute.kind != "numeric":
-        return list(answer.value)
-    return [None if np.isnan(v) else number_text(v, whole) for v in answer.number]
+def _within_limits(answer: "Prediction", attribute: Attribute) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """number, lower and upper, none of them outside `min` … `max`."""
+    if attribute.min is None and attribute.max is None:
+        return answer.number, answer.lower, answer.upper
+    number, lower, upper = (
+        np.clip(n, attribute.min, attribute.max) for n in (answer.number, answer.lower, answer.upper)
+    )
+    return number, lower, upper
 
 
-def number_text(number: float, whole: bool) -> str:
-    """A number as the catalog writes it: without decimals where its column holds integers."""
+def number_text(number: float, whole: bool, form: Form | None = None) -> str | None:
+    """A number in the catalog's own form; None for NaN."""
+    if np.isnan(number):
+        return None
+    if form:
+        return form.write(number)
     return str(round(number)) if whole else str(float(number))
 
 

@@ -24,6 +24,7 @@ from scipy.special import ndtr
 from attrgan.completion.complete import number_text
 from attrgan.evaluation.hiding import Mask, mask_of
 from attrgan.evaluation.splits import id_hashes
+from attrgan.lake.numbers import Form
 from attrgan.schema import NOT_APPLICABLE, Schema
 
 if TYPE_CHECKING:
@@ -293,32 +294,33 @@ def within_bin(numbers: "Numbers", code: np.ndarray, uniform: np.ndarray) -> np.
 
 def tables(
     model: "CompletionModel", frame: pd.DataFrame, features: pa.Table, wanted: np.ndarray, ids: pa.ChunkedArray, *,
-    samples: int, seed: int, run: dict[str, str], whole_numbers: set[str],
+    samples: int, seed: int, run: dict[str, str], whole_numbers: set[str], forms: dict[str, Form],
 ) -> Iterator[pa.Table]:  # fmt: skip
     """Samples as tables, `ROWS` items each: id, sample, attribute, value, number and the columns of the run.
 
     Args:
         wanted: bool (N, A), the cells of `completions`.
         ids: the id column as received; run: `model_version`, `run_id`.
-        whole_numbers: numeric attributes whose column holds integers.
+        whole_numbers: numeric attributes whose column holds integers; forms: those whose column holds strings.
     """
     inputs = model.inputs(frame, features)
     for start in range(0, max(len(frame), 1), ROWS):
         rows = np.arange(start, min(start + ROWS, len(frame)))
         drawn = draw(model, frame, inputs, wanted, samples=samples, seed=seed, rows=rows)
-        yield _table(drawn, wanted[rows], ids.slice(start, len(rows)), model.schema, run, whole_numbers)
+        yield _table(drawn, wanted[rows], ids.slice(start, len(rows)), model.schema, run, whole_numbers, forms)
 
 
 def _table(
-    drawn: Samples, wanted: np.ndarray, ids: pa.ChunkedArray, schema: Schema, run: dict[str, str], whole: set[str]
-) -> pa.Table:
+    drawn: Samples, wanted: np.ndarray, ids: pa.ChunkedArray, schema: Schema, run: dict[str, str], whole: set[str],
+    forms: dict[str, Form],
+) -> pa.Table:  # fmt: skip
     """One line per item, sample and cell, in this order."""
     samples = len(drawn.value)
     row, sample, attribute = np.nonzero(np.repeat(wanted[:, None], samples, 1))
     names = np.array(list(schema.attributes), dtype=object)
     number, value = drawn.number[sample, row, attribute], drawn.value[sample, row, attribute]
     for i in np.flatnonzero(~np.isnan(number)):
-        value[i] = number_text(number[i], names[attribute[i]] in whole)
+        value[i] = number_text(number[i], names[attribute[i]] in whole, forms.get(names[attribute[i]]))
     value[value == NOT_APPLICABLE] = None
     return pa.table({
         schema.id: ids.combine_chunks().take(pa.array(row)),

@@ -18,7 +18,7 @@ from attrgan import api
 from attrgan.completion.complete import decide, fill, to_table, wanted_cells
 from attrgan.errors import CatalogError, InputError
 from attrgan.lake.catalog import to_frame
-from attrgan.model import Prediction
+from attrgan.model import CompletionModel, Prediction
 from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
 
 COLUMNS = [
@@ -98,6 +98,51 @@ def test_numbers_are_written_in_the_catalogs_own_format(results):
     rows = results[1].to_pylist()
     assert all(r["value"].isdigit() for r in rows if r["attribute"] == "quantity")
     assert all("." in r["value"] for r in rows if r["attribute"] == "price")
+
+
+def as_a_german_seller_writes(table: pa.Table) -> pa.Table:
+    """The same items, their prices as strings such as `1.299,90 $`."""
+    at = table.column_names.index("price")
+    cells = [None if p is None else german(p) for p in table["price"].to_pylist()]
+    return table.set_column(at, "price", pa.array(cells, pa.string()))
+
+
+def german(price: float) -> str:
+    return f"{price:,.2f} $".translate(str.maketrans(",.", ".,"))
+
+
+def test_prices_in_strings_are_read_and_written_in_the_columns_own_form(table, results, small_folder, tmp_path):
+    pq.write_table(as_a_german_seller_writes(table), tmp_path / "items.parquet")
+    completed, completions = run(tmp_path / "items.parquet", small_folder, tmp_path / "out")
+    answers = [r for r in completions.to_pylist() if r["attribute"] == "price"]
+    assert answers
+    assert all(r["value"] == german(r["number"]) for r in answers)
+    as_numbers = [r for r in results[1].to_pylist() if r["attribute"] == "price"]
+    np.testing.assert_allclose([r["number"] for r in answers], [r["number"] for r in as_numbers])
+    assert completed["price"].null_count == results[0]["price"].null_count
+    assert all(cell is None or cell == german(float(cell[:-2].replace(".", "").replace(",", "."))) for cell in
+               completed["price"].to_pylist())  # fmt: skip
+
+
+def test_shards_of_prices_in_strings_are_written_as_the_whole(table, small_folder, tmp_path):
+    whole = as_a_german_seller_writes(table)
+    few = [None if i > 60 else cell for i, cell in enumerate(whole["price"].to_pylist())]
+    whole = whole.set_column(whole.column_names.index("price"), "price", pa.array(few, pa.string()))
+    pq.write_table(whole, tmp_path / "items.parquet")
+    _, expected = run(tmp_path / "items.parquet", small_folder, tmp_path / "out", run_id="r")
+    parts = [run(tmp_path / "items.parquet", small_folder, tmp_path / f"s{i}", run_id="r", shard=f"{i}/3")[1]
+             for i in range(3)]  # fmt: skip
+    assert without_times(pa.concat_tables(parts)) == without_times(expected)
+
+
+def test_no_number_is_outside_the_limits_of_the_schema(small_model, table):
+    price = SCHEMA.attributes["price"].model_copy(update={"min": 20.0, "max": 30.0})
+    schema = SCHEMA.model_copy(update={"attributes": SCHEMA.attributes | {"price": price}})
+    limited = CompletionModel(schema, small_model.vocabulary, small_model.generator)
+    answers = limited.complete(to_frame(table, SCHEMA)).query("attribute == 'price'")
+    assert answers[["number", "lower", "upper"]].to_numpy().min() == 20
+    assert answers[["number", "lower", "upper"]].to_numpy().max() == 30
+    assert answers["value"].astype(float).between(20, 30).all()
 
 
 def test_what_does_not_apply_stays_null(results):
@@ -212,7 +257,7 @@ def test_duplicate_ids_are_bad_input_wherever_the_shards_are_cut(small_folder, t
 def test_a_cell_of_a_wrong_type_is_bad_input_and_not_overwritten(small_folder, table, tmp_path):
     text = as_csv(table, tmp_path / "items.csv").read_text()
     price = next(p for p in table["price"].to_pylist() if p)
-    (tmp_path / "items.csv").write_text(text.replace(f",{price},", f",{price} dollars,", 1))
+    (tmp_path / "items.csv").write_text(text.replace(f",{price},", f",{price} or so,", 1))
     with pytest.raises(CatalogError, match=r"wrong type in 'price' \(1 cells\)"):
         api.complete(str(tmp_path / "items.csv"), str(small_folder), str(tmp_path / "out"))
 

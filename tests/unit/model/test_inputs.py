@@ -9,8 +9,8 @@ from small_catalog import SCHEMA, frame
 
 from attrgan.features import cache
 from attrgan.model.inputs import batch, build
-from attrgan.model.wide import Layout
 from attrgan.model.vocabulary import Vocabulary
+from attrgan.model.wide import Layout
 from attrgan.schema import Schema
 
 
