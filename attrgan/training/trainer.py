@@ -44,7 +44,7 @@ class Options:
     batch_size: int | None = None
     learning_rate: float = 2e-3
     wide_learning_rate: float = 0.15
-    vector_learning_rate: float = 0.02
+    vector_learning_rate: float = 0.05
     discriminator_learning_rate: float = 2e-3
     ema: float = 0.99
     patience: int = 4
@@ -100,7 +100,7 @@ class Trainer:
         wide, vectors = self.generator.wide.sparse.weight, list(self.generator.wide.vectors.parameters())
         linear = {id(p) for p in (wide, *vectors)}
         deep = [p for p in self.generator.parameters() if id(p) not in linear]
-        groups = [{"params": deep}, {"params": vectors, "lr": self.options.vector_learning_rate}]
+        groups: list[dict[str, Any]] = [{"params": deep}, {"params": vectors, "lr": self.options.vector_learning_rate}]
         self.optimizers = {
             "deep": torch.optim.AdamW(groups, self.options.learning_rate, weight_decay=0.01),
             "wide": torch.optim.Adagrad([wide], self.options.wide_learning_rate),
