@@ -29,6 +29,8 @@ STATUSES = ("filled", "review", "abstained", "not_applicable")
 REVIEW_CONFIDENCE = 0.5
 MOST_SAMPLES = 100
 """Joint completions of an item that can be asked for."""
+MAX_NEIGHBOURS = 3
+"""Neighbours named in the evidence of a cell."""
 CHUNK_ROWS = 20_000
 """Rows completed at a time: what bounds the memory. The feature cache is read once per chunk, so few are better."""
 ANSWER = {
@@ -221,15 +223,18 @@ def _provenance(
 
     numeric = schema.attributes[name].kind == "numeric"
     sources, evidence = [], []
-    for row, (token, length), others in zip(answer.rows, answer.span, answer.runners_up, strict=True):
+    cells = zip(answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, strict=True)
+    for row, (token, length), others, near, voted in cells:
         found: dict[str, Any] = {}
         if token >= 0:
             column, start, end = place(inputs, row, token, length)
             text = str(frame[schema.text[column]].iloc[row])[start:end]
             found["span"] = {"column": schema.text[column], "start": start, "end": end, "text": text}
+        if near:
+            found["neighbours"] = [{"id": i, "cosine": c} for i, c in near[:MAX_NEIGHBOURS]]
         if others:
             found["other_candidates"] = [[value, p] for value, p in others]
-        sources.append("generator" if numeric else "text" if token >= 0 else "vocabulary")
+        sources.append("generator" if numeric else "text" if token >= 0 else "neighbour" if voted else "vocabulary")
         evidence.append(json.dumps(found, ensure_ascii=False))
     return sources, evidence
 

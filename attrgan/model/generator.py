@@ -70,12 +70,14 @@ class Output:
         logits: attribute → float32 (B, V), for open attributes (B, V + T · MAX_PHRASE): spans by start, then length.
         context: float32 (B, D): the fused vector of each item.
         values: float32 (ΣV, D): the embeddings of the known values, attribute by attribute.
+        votes: categorical attribute → float32 (B, V): what neighbours added to the scores of its known values.
         spans: float32 (B, T · MAX_PHRASE, D): the embeddings of the spans' strings, where an attribute is open.
     """
 
     logits: dict[str, torch.Tensor]
     context: torch.Tensor
     values: torch.Tensor
+    votes: dict[str, torch.Tensor]
     spans: torch.Tensor | None = None
 
 
@@ -208,9 +210,11 @@ class Generator(nn.Module):
         queries = self.query(fused[:, :-1])
         shown = dict(zip([*self.attributes, *self.conditions], visible.unbind(1), strict=True))
         wide = self.wide(batch, shown, groups, text_mask.any(1), levels)
+        sizes = zip(self.categorical, self.value_sizes, strict=False)
+        votes = {n: self.wide.votes(batch, n, size, text_mask.any(1)) for n, size in sizes}
         spans = self._spans(words, strings, text_mask, batch) if self.open else None
-        logits = self._logits(batch, hidden, queries, values, wide, spans, text_mask)
-        return Output(logits, fused[:, -1], values, _means(strings) if self.open and self.training else None)
+        logits = self._logits(batch, hidden, queries, values, wide, votes, spans, text_mask)
+        return Output(logits, fused[:, -1], values, votes, _means(strings) if self.open and self.training else None)
 
     def _words(self, batch: Batch, strings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Words (B, T, D) that have seen their neighbours."""
@@ -288,7 +292,7 @@ class Generator(nn.Module):
 
     def _logits(
         self, batch: Batch, hidden: Hidden, queries: torch.Tensor, values: torch.Tensor, wide: torch.Tensor,
-        spans: tuple[torch.Tensor, torch.Tensor] | None, token_mask: torch.Tensor,
+        votes: dict[str, torch.Tensor], spans: tuple[torch.Tensor, torch.Tensor] | None, token_mask: torch.Tensor,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         scale = 1 / math.sqrt(queries.shape[-1])
         visible_text = token_mask.any(1)[batch.match_row]
@@ -298,7 +302,7 @@ class Generator(nn.Module):
             size = self.value_sizes[i]
             query = queries[:, self.attributes.index(name)]
             score = query @ values[start : start + size].T * scale * 4 + self.value_bias[start : start + size]
-            score = score + self.wide.of(name, wide, size)
+            score = score + self.wide.of(name, wide, size) + votes[name]
             at = torch.nonzero((batch.match_attribute == i) & visible_text).squeeze(1)
             unlisted = hidden.unlisted[name][batch.match_row[at]] if name in hidden.unlisted else None
             bonus = self.match[i, batch.match_length[at] - 1]

@@ -276,7 +276,7 @@ def _fit_vectors(features: pa.Table, level: str) -> dict[str, dict[str, np.ndarr
     Components keep their relative variances (small ones are noise, and whitening would make them as loud as the others)
     and are scaled so that an item's K numbers have unit variance on average.
     """
-    rows = _vectors(features, level)[0]
+    rows = item_vectors(features, level)[0]
     if len(rows) < 2:
         return {}
     sample = rows[:: max(len(rows) // MAX_FIT, 1)]
@@ -294,7 +294,7 @@ def _fit_vectors(features: pa.Table, level: str) -> dict[str, dict[str, np.ndarr
     return fitted
 
 
-def _vectors(features: pa.Table, level: str) -> tuple[np.ndarray, np.ndarray]:
+def item_vectors(features: pa.Table, level: str) -> tuple[np.ndarray, np.ndarray]:
     """float32 (n, P) vectors of the items that have one, and which have: bool (N,)."""
     column = VECTORS[level]
     if column not in features.column_names:
@@ -306,7 +306,7 @@ def _vectors(features: pa.Table, level: str) -> tuple[np.ndarray, np.ndarray]:
 
 def fitted_vectors(features: pa.Table, name: str, fitted: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """float32 (N, K) components of a part of every item's vector, zeros without one, and which have one: bool (N,)."""
-    found, present = _vectors(features, name.split()[0])
+    found, present = item_vectors(features, name.split()[0])
     components, start = fitted["components"], int(fitted["start"][0])
     result = np.zeros((features.num_rows, len(components)), np.float32)
     if len(found):

@@ -26,6 +26,7 @@ from attrgan.model.completion_model import CompletionModel, hidden_rows
 from attrgan.model.discriminator import Discriminator
 from attrgan.model.generator import Generator, Size
 from attrgan.model.inputs import Batch, Inputs, batch, tensor
+from attrgan.model.neighbours import Index
 from attrgan.model.vocabulary import Vocabulary
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses
@@ -88,6 +89,7 @@ class Trainer:
         self.average = deepcopy(self.generator)
         self.model = CompletionModel(schema, self.vocabulary, self.average)
         self.data = Data(frame, features, self.model.inputs(frame, features), parts, hiding.known_cells(frame, schema))
+        self._index()
         codes = self.data.inputs.codes[parts.train]
         self.has_strangers = bool((codes >= np.array(self.generator.value_sizes, np.int64)).any())
         rows = len(parts.train)
@@ -96,8 +98,19 @@ class Trainer:
         self.epochs = options.epochs or int(np.clip(round(1000 / self.steps), 8, 30))
         self._optimizers()
 
+    def _index(self) -> None:
+        """Training rows to look up; while training, a row finds neither itself nor its near-duplicates."""
+        inputs, train = self.data.inputs, self.data.parts.train
+        ids = [str(i) for i in self.data.frame[self.schema.id].iloc[train]]
+        self.model.index = Index.of(inputs, train, ids, self.vocabulary)
+        trained = np.zeros(len(inputs), bool)
+        trained[train] = True
+        inputs.neighbours = self.model.index.look_up(inputs.retrieval, trained)
+
     def _optimizers(self) -> None:
-        wide, vectors = self.generator.wide.sparse.weight, list(self.generator.wide.vectors.parameters())
+        wide, vectors = self.generator.wide.sparse.weight, [
+            *self.generator.wide.vectors.parameters(), self.generator.wide.vote, self.generator.wide.sharpness
+        ]  # fmt: skip
         linear = {id(p) for p in (wide, *vectors)}
         deep = [p for p in self.generator.parameters() if id(p) not in linear]
         groups: list[dict[str, Any]] = [{"params": deep}, {"params": vectors, "lr": self.options.vector_learning_rate}]

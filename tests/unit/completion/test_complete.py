@@ -286,7 +286,19 @@ def answer(*cells: tuple[str, float]) -> Prediction:
     values, confidence = np.array([c[0] for c in cells], dtype=object), np.array([c[1] for c in cells])
     nothing = np.full(n, np.nan)
     span = np.full((n, 2), -1)
-    return Prediction(np.arange(n), values, confidence, nothing, nothing, nothing, span, np.zeros(n, bool), [[]] * n)
+    return Prediction(
+        np.arange(n),
+        values,
+        confidence,
+        nothing,
+        nothing,
+        nothing,
+        span,
+        np.zeros(n, bool),
+        np.zeros(n, bool),
+        [[]] * n,
+        [[]] * n,
+    )
 
 
 def test_a_cell_is_filled_reviewed_abstained_from_or_not_applicable():
