@@ -130,7 +130,7 @@ def test_every_format_and_mode_becomes_upright_rgb_on_white():
     forms = {form: saved(red, form) for form in image.FORMATS}
     modes = {
         "grey": saved(red.convert("L")), "two": saved(red.convert("1")), "cmyk": saved(red.convert("CMYK"), "JPEG"),
-        "palette": saved(red.quantize(8)), "16 bit": saved(Image.fromarray(np.full((9, 9), 40_000, np.uint16))),
+        "palette": saved(red.quantize(8)), "16 bit": saved(Image.fromarray(np.full((900, 900), 40_000, np.uint16))),
         "frames": saved(red, "GIF", save_all=True, append_images=[drawn("blue")]),
     }  # fmt: skip
     for name, content in (forms | modes).items():
