@@ -32,12 +32,12 @@ from attrgan.errors import MediaError
 from attrgan.features import media, pretrained, text
 from attrgan.schema import Encoders, Schema
 
-VERSION = 1
+VERSION = 2
 """Raised whenever `encode` changes what it returns."""
 PARTS = {"global": 1280, "centre": 1280, "colour": 112}
 """Parts of the default encoder's vector and their lengths: the last feature map's mean; the mean of its middle 3 × 3 of
 7 × 7 places; the square root of the colour histogram of the middle half (4 greys, then 12 hues × 3 saturations × 3
-values). Other encoders give their pooled output alone."""
+values). Each has length 1, or colours would drown. Other encoders give their pooled output alone."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000
 THREADS = 8
@@ -194,8 +194,8 @@ def _load_package(name: str) -> Encoder:
         pixels = torch.from_numpy(np.stack([np.asarray(square) for square in squares])).permute(0, 3, 1, 2)
         with torch.inference_mode():  # the permutation leaves the channels last
             maps = network(((pixels.float() - 127) / 128).to(dtype)).float()
-        middle = maps[:, :, 2:5, 2:5]
-        pooled = torch.cat([maps.mean((2, 3)), middle.mean((2, 3))], 1).numpy()
+        parts = [torch.nn.functional.normalize(part.mean((2, 3)), dim=1) for part in (maps, maps[:, :, 2:5, 2:5])]
+        pooled = torch.cat(parts, 1).numpy()
         return np.concatenate([pooled, np.stack([colours(s) for s in squares])], 1).astype(np.float16)
 
     return encoder

@@ -60,9 +60,9 @@ def test_a_vector_has_its_three_parts():
     (vector,) = encode(saved(drawn("red")))
     whole, centre, colours = np.split(vector, np.cumsum(list(image.PARTS.values()))[:-1])
     assert vector.shape == (WIDTH,)
-    assert (whole >= 0).all()
-    assert (centre >= 0).all()
-    assert np.linalg.norm(colours) == pytest.approx(1, abs=0.01)
+    for part in (whole, centre, colours):
+        assert (part >= 0).all()
+        assert np.linalg.norm(part) == pytest.approx(1, abs=0.01)
 
 
 def test_a_colour_is_one_bin_whatever_the_size_of_the_picture():
