@@ -66,7 +66,8 @@ def image_peer() -> Callable[[pd.DataFrame], np.ndarray]:
             pixels = torch.stack([torch.from_numpy(np.array(square)).permute(2, 0, 1) for square in squares])
             with torch.no_grad():
                 maps = network((pixels.float() - 127) / 128)
-            found.append(torch.cat([maps.mean((2, 3)), maps[:, :, 2:5, 2:5].mean((2, 3))], 1))
+            parts = [maps.mean((2, 3)), maps[:, :, 2:5, 2:5].mean((2, 3))]
+            found.append(torch.cat([torch.nn.functional.normalize(part, dim=1) for part in parts], 1))
         return torch.cat(found).numpy()
 
     return encode

@@ -72,7 +72,8 @@ def look(name: str) -> str:
     place = folder(name)
     if place is None:
         return _look_in_cache(name)
-    files = sorted(f for f in place.iterdir() if f.suffix == (".pth" if "efficientnet" in name else ".safetensors"))
+    formats = (".safetensors", ".pth") if name in PACKAGES else (".safetensors",)
+    files = sorted(f for f in place.iterdir() if f.suffix in formats)
     try:
         for file in files:
             _check_weights(file)
