@@ -14,6 +14,8 @@ from attrgan.schema import Schema
 
 ROWS, SAMPLES, RATE = 1000, 5, 0.4
 """Rows, completions of each, and the share of known cells that is hidden: enough to compare models, seconds to do."""
+CELLS = 20_000
+"""Rows × attributes at most: the passes grow with the attributes."""
 REFERENCE_ROWS = 20_000
 
 
@@ -45,7 +47,8 @@ def score(
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(frame))
-    scored = min(ROWS, len(frame) if len(reference) >= len(frame) else -(-len(frame) // 2))
+    others = len(reference) >= len(frame)
+    scored = min(ROWS, max(CELLS // len(model.schema.attributes), 1), len(frame) if others else -(-len(frame) // 2))
     reference = pd.concat([reference, frame.iloc[order[scored:]]])
     reference = reference.iloc[np.sort(rng.permutation(len(reference))[:REFERENCE_ROWS])]
     rows = np.sort(order[:scored])
@@ -67,9 +70,12 @@ def score(
     pairs = {name: joint.consistency(seen, real, found, asked) for name, found in labels.items()}
     triples = {name: joint.consistency(seen, real, found, asked, 3) for name, found in labels.items()}
     some = asked.any(1)
+    energy = {name: joint.energy_score(points, truth)[some] for name, points in stacked.items()}
+    difference = energy["one_by_one"] - energy["alone"]
     measured = {
         "rows": int(some.sum()), "cells": int(asked.sum()), "samples": SAMPLES, "rate": RATE,
-        "energy_score": {n: _mean(joint.energy_score(p, truth)[some]) for n, p in stacked.items()},
+        "energy_score": {n: _mean(e) for n, e in energy.items()}
+        | {"standard_error_of_difference": float(difference.std() / max(len(difference), 1) ** 0.5)},
         "two_sample": {n: joint.classifier_two_sample(real[some], p[0][some], paired=True) for n, p in labels.items()},
         "jensen_shannon": {n: _mean(np.array(_divergences(real, p, asked))) for n, p in labels.items()},
         "pairs": _shares(pairs), "triples": _shares(triples),
