@@ -35,7 +35,9 @@ down: $(READY) ## stop what `make up` started
 	$(BIN)/python -m examples.complete_journey.up --down
 
 bench: $(READY) ## the benchmarks behind the figures in the README
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -m benchmarks.complete_journey
+	@if [ -n "$$ATTRGAN_BENCHMARK_DATA" ]; then $(BIN)/python -m benchmarks.catalogs --attributes; \
+	else echo "public catalogs: left out, since ATTRGAN_BENCHMARK_DATA names no folder with their Parquet files"; fi
 
 lock: ## resolve the dependencies anew in an empty environment and pin them in constraints.txt
 	rm -rf build/lock

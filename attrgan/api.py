@@ -22,6 +22,7 @@ from attrgan.schema import Schema
 if TYPE_CHECKING:
     import pandas as pd
 
+    from attrgan.evaluation.joint_score import Joint
     from attrgan.model import CompletionModel
 
 Manifest = dict[str, Any]
@@ -111,6 +112,7 @@ def train(
     features: str | None = None,
     seed: int | None = None,
     adversarial_weight: float | None = None,
+    adversarial_loss: str = "standard",
     epochs: int | None = None,
     device: str = "auto",
     max_minutes: float | None = None,
@@ -118,8 +120,13 @@ def train(
     say: Callable[[str], None] = print,
     run_id: str | None = None,
 ) -> Manifest:
-    """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`."""
+    """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`.
+
+    Args:
+        adversarial_loss: `standard` or `relativistic`; see `attrgan.training.losses`.
+    """
     from attrgan.features import cache
+    from attrgan.training.losses import ADVERSARIAL
     from attrgan.training.train import train as run
     from attrgan.training.trainer import Options
 
@@ -127,6 +134,9 @@ def train(
     options = Options(seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes)
     if adversarial_weight is not None:
         options = replace(options, adversarial_weight=adversarial_weight)
+    if adversarial_loss not in ADVERSARIAL:
+        raise InputError(f"--adversarial-loss {adversarial_loss} is not known: expected {' or '.join(ADVERSARIAL)}")
+    options = replace(options, adversarial_loss=adversarial_loss)
     checkpoints = _checkpoints(out, resume)
 
     def work(stage: Path) -> Result:
@@ -135,7 +145,8 @@ def train(
             parsed, frame, cache.lookup(frame, parsed, features), options, stage,
             say=say, checkpoints=checkpoints, resume=resume, device=device,
         )  # fmt: skip
-        _picture(trained.model, trained.metrics, trained.cells, stage, stage / "training_log.jsonl")
+        log = stage / "training_log.jsonl"
+        _picture(trained.model, trained.metrics, trained.cells, trained.joint, stage, log)
         attributes = trained.metrics["attributes"]
         details = {"model_version": trained.model.version, "schema_hash": parsed.hash, "seed": options.seed}
         return Result(trained.metrics["rows"] | {"attributes": len(attributes)}, details)
@@ -166,15 +177,17 @@ def evaluate(
     folder, loaded = reading.load_model(model)
 
     def work(stage: Path) -> Result:
-        from attrgan.evaluation import metrics
+        from attrgan.evaluation import joint_score, metrics
 
         frame, left_out = reading.unused_rows(catalog, loaded, [folder])
         hidden = reading.masks(frame, loaded.schema, missing, rate)
-        cells = metrics.answer_hidden(loaded, frame, reading.features_of(frame, loaded.schema, features), hidden)
-        measured = metrics.summarise(cells, loaded) | {"missing": missing, "rate": rate}
-        measured["rows"] = {"evaluated": len(frame), "left_out": left_out}
+        encoded = reading.features_of(frame, loaded.schema, features)
+        cells = metrics.answer_hidden(loaded, frame, encoded, hidden)
+        joint = joint_score.score(loaded, frame, encoded, left_out)
+        measured = metrics.summarise(cells, loaded) | {"missing": missing, "rate": rate, "joint": joint.metrics}
+        measured["rows"] = {"evaluated": len(frame), "left_out": len(left_out)}
         (stage / "metrics.json").write_text(metrics.dump(measured), encoding="utf-8")
-        _picture(loaded, measured, cells, stage)
+        _picture(loaded, measured, cells, joint, stage)
         return Result(measured["rows"], {"model_version": loaded.version, "schema_hash": loaded.schema.hash})
 
     arguments = {"missing": missing, "rate": rate, "model_version": loaded.version}
@@ -210,7 +223,7 @@ def compare(
                 summary["attributes"][name]["right"] = answered["right"].tolist()
             measured.append(summary)
         verdict = judge(measured[0], measured[1] if other else None, settings().promotion)
-        verdict |= {"rows": {"compared": len(frame), "left_out": left_out}}
+        verdict |= {"rows": {"compared": len(frame), "left_out": len(left_out)}}
         verdict |= {"candidate_uri": candidate, "champion_uri": champion}
         storage.write_json(stage / "comparison.json", verdict)
         details = {"gate": verdict["gate"], "model_version": ours.version}
@@ -278,13 +291,20 @@ def complete(
     shard: str = "0/1",
     features: str | None = None,
     engine: str = "local",
+    samples: int | None = None,
+    seed: int | None = None,
     run_id: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """Completes a catalog, or the i-th of n slices of it (`shard="i/n"`); `progress` gets (rows done, rows)."""
+    """Completes a catalog, or the i-th of n slices of it (`shard="i/n"`); `progress` gets (rows done, rows).
+
+    Args:
+        samples: joint completions of each item to draw besides, into `samples.parquet`; seed: of their random numbers.
+    """
     if engine != "local":
         raise SettingsError(f"engine {engine!r} is not there: expected local")
     number, of = _shard(shard)
+    drawn = _samples(samples, seed)
     _, loaded = reading.load_model(model)
     run_id = run_id or str(uuid.uuid4())
 
@@ -296,7 +316,7 @@ def complete(
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
         counts = complete_table(
             loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features,
-            review_confidence=settings().completion.review_confidence, progress=progress,
+            review_confidence=settings().completion.review_confidence, progress=progress, **drawn,
         )  # fmt: skip
         details = {
             "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,
@@ -304,7 +324,7 @@ def complete(
         }  # fmt: skip
         return Result(counts, details)
 
-    arguments = {"model_version": loaded.version, "shard": shard, **settings().completion.model_dump()}
+    arguments = {"model_version": loaded.version, "shard": shard, **settings().completion.model_dump(), **drawn}
     return step("complete", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
 
 
@@ -355,18 +375,21 @@ def _picture(
     model: "CompletionModel",
     measured: dict[str, Any],
     cells: "dict[str, pd.DataFrame]",
+    joint: "Joint",
     stage: Path,
     log: Path | None = None,
 ) -> None:
-    """Plots and the report of scored cells."""
+    """Plots and the report of scored cells and joint completions."""
     from attrgan.evaluation import plots
     from attrgan.evaluation.report import evaluation_report
 
     folder, schema = stage / "plots", model.schema
-    drawn = [folder / f"{name}.png" for name in ("coverage_precision", "reliability", "distributions")]
+    names = ("coverage_precision", "reliability", "distributions", "pair_consistency")
+    drawn = [folder / f"{name}.png" for name in names]
     plots.coverage_precision(cells, {name: schema.target(name) for name in schema.attributes}, drawn[0])
     plots.reliability(cells, drawn[1])
-    plots.distributions(cells, schema, drawn[2])
+    plots.distributions(cells | joint.cells, schema, drawn[2])
+    plots.pair_consistency(joint.pairs, list(schema.attributes), drawn[3])
     if log:
         drawn.insert(0, folder / "losses.png")
         plots.training_curves(log, drawn[0])
@@ -405,6 +428,20 @@ def _shard(shard: str) -> tuple[int, int]:
     if not (number.isdigit() and of.isdigit() and int(number) < int(of)):
         raise InputError(f"--shard {shard} is not a shard: expected i/n with 0 <= i < n, for instance 0/4")
     return int(number), int(of)
+
+
+def _samples(samples: int | None, seed: int | None) -> dict[str, int]:
+    """What is asked for besides the completions: nothing, or K samples with a seed."""
+    from attrgan.completion.complete import MOST_SAMPLES
+
+    seed = settings().seed if seed is None else seed
+    if samples is None:
+        return {}
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise InputError(f"--samples {samples} cannot be drawn: expected 1 to {MOST_SAMPLES} completions of each item")
+    if seed < 0:
+        raise InputError(f"--seed {seed} is not a seed: expected 0 or more")
+    return {"samples": samples, "seed": seed}
 
 
 def _checkpoints(out: str, resume: bool) -> Path | None:

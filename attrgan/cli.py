@@ -160,6 +160,9 @@ def train(
     adversarial_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of L_G beside the supervised loss; 0 switches it off.")
     ] = None,
+    adversarial_loss: Annotated[
+        str, typer.Option(help="standard (real or generated), or relativistic (which of the two is real).")
+    ] = "standard",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training rows; default: from their number.")
     ] = None,
@@ -178,8 +181,9 @@ def train(
     from attrgan import api
 
     done = api.train(
-        catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight, epochs=epochs,
-        device=device, max_minutes=max_minutes, resume=resume, run_id=run_id, say=_to_stderr if json else typer.echo,
+        catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight,
+        adversarial_loss=adversarial_loss, epochs=epochs, device=device, max_minutes=max_minutes, resume=resume,
+        run_id=run_id, say=_to_stderr if json else typer.echo,
     )  # fmt: skip
     _done(done, out, json)
     if not json:
@@ -218,6 +222,10 @@ def complete(
     shard: Annotated[str, typer.Option(help="Complete only slice i of n: i/n.")] = "0/1",
     features: FeaturesOption = None,
     engine: Annotated[str, typer.Option(help="local.")] = "local",
+    samples: Annotated[
+        int | None, typer.Option(help="Joint completions of each item to draw into samples.parquet, 1 to 100.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the samples' random numbers; default: the setting.")] = None,
     run_id: RunOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -229,8 +237,9 @@ def complete(
 
     with _working("completing", json) as progress:
         done = api.complete(
-            catalog, model, out, shard=shard, features=features, engine=engine, run_id=run_id, progress=progress
-        )
+            catalog, model, out, shard=shard, features=features, engine=engine, samples=samples, seed=seed,
+            run_id=run_id, progress=progress,
+        )  # fmt: skip
     _done(done, out, json)
 
 

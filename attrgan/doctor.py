@@ -22,8 +22,9 @@ import attrgan
 from attrgan import tracking
 from attrgan.config import Settings, config_file, settings
 from attrgan.errors import AttrGANError
+from attrgan.features import pretrained
 from attrgan.lake import storage
-from attrgan.schema import Schema
+from attrgan.schema import Encoders, Schema
 
 TIMEOUT = 1.5
 """Seconds a server may take to answer."""
@@ -55,6 +56,8 @@ def doctor() -> list[Check]:
     rest: dict[str, Callable[[], Check]] = {
         "disk": lambda: _disk(found),
         "schema": lambda: _schema(found),
+        "language": lambda: _encoder(found, "language"),
+        "image": lambda: _encoder(found, "image"),
         "mlflow": lambda: _store(found),
         "airflow": _airflow,
         "kubernetes": lambda: _kubernetes(found),
@@ -205,6 +208,20 @@ def _schema(found: Settings) -> Check:
     except AttrGANError as error:
         return Check("schema", False, tracking.masked(str(error)), "write one, or name yours in `catalog_schema`")
     return Check("schema", True, f"{found.catalog_schema}: {schema.entity}, {len(schema.attributes)} attributes")
+
+
+def _encoder(found: Settings, level: str) -> Check:
+    try:
+        encoders = Schema.load(found.catalog_schema).encoders
+    except AttrGANError:  # said by the check of the schema
+        encoders = Encoders()
+    name = getattr(encoders, level)
+    if name is None:
+        return Check(level, True, "switched off in the schema")
+    try:
+        return Check(level, True, pretrained.look(name))
+    except AttrGANError as error:
+        return Check(level, False, str(error), f"correct `encoders: {{{level}: …}}` in {found.catalog_schema}")
 
 
 def _store(found: Settings) -> Check:

@@ -75,8 +75,8 @@ def load_model(model: str) -> "tuple[Path, CompletionModel]":
     return folder, CompletionModel.load(folder)
 
 
-def unused_rows(catalog: str, model: "CompletionModel", folders: list[Path]) -> "tuple[pd.DataFrame, int]":
-    """The rows that none of the models was trained or calibrated on, and how many were left out."""
+def unused_rows(catalog: str, model: "CompletionModel", folders: list[Path]) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The rows that none of the models was trained or calibrated on, and those that are left out."""
     import numpy as np
 
     from attrgan.training.train import was_used
@@ -88,7 +88,7 @@ def unused_rows(catalog: str, model: "CompletionModel", folders: list[Path]) -> 
             f"all {len(frame)} rows of {catalog} were used to train or calibrate the model: "
             "bring rows that it has not seen"
         )
-    return frame[~used].reset_index(drop=True), int(used.sum())
+    return frame[~used].reset_index(drop=True), frame[used].reset_index(drop=True)
 
 
 def masks(frame: "pd.DataFrame", schema: Schema, missing: str, rate: float | None) -> list[Any]:

@@ -31,6 +31,7 @@ class Attribute(BaseModel):
     values: list[str] | None = None
     multi: bool = False
     unit: str | None = None
+    format: str | None = None
     min: float | None = None
     max: float | None = None
     tolerance: float = Field(0.05, ge=0, lt=1)
@@ -50,6 +51,8 @@ class Attribute(BaseModel):
             raise ValueError("a numeric attribute has neither `multi` nor `values`")
         if self.kind != "numeric" and (self.min is not None or self.max is not None):
             raise ValueError("`min` and `max` belong to numeric attributes")
+        if self.kind != "numeric" and self.format is not None:
+            raise ValueError("`format` (an example such as 1.299,00 €) belongs to numeric attributes")
         return self
 
 

@@ -83,10 +83,13 @@ def parameters(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def metrics(measured: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of a metrics.json: `accuracy/brand`, …, `mean_accuracy`; intervals and what is null are left out."""
+    """The numbers of a metrics.json: `accuracy/brand`, `joint/pairs/real`, …; intervals and nulls are left out."""
     flat = {prefix + key: float(v) for key, v in measured.items() if _is_number(v) and key != "seed"}
     for group in ("adversarial", "rows"):
         flat |= {_key(f"{prefix}{group}/{k}"): float(v) for k, v in measured.get(group, {}).items() if _is_number(v)}
+    for name, found in measured.get("joint", {}).items():
+        each = found if isinstance(found, dict) else {"": found}
+        flat |= {_key(f"{prefix}joint/{name}/{k}".rstrip("/")): float(v) for k, v in each.items() if _is_number(v)}
     for name, attribute in measured.get("attributes", {}).items():
         flat |= {_key(f"{prefix}{key}/{name}"): float(v) for key, v in attribute.items() if _is_number(v)}
     return flat

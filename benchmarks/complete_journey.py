@@ -1,11 +1,10 @@
 """attrgan against mode/median and a linear model per column, on the demo's catalog: the same rows, the same cells.
 
-    make demo && .venv/bin/python benchmarks/complete_journey.py
+    make demo && .venv/bin/python -m benchmarks.complete_journey
 
-The peer is what one would build in an afternoon: per column, TF-IDF of the text (character 2- to 4-grams) and one-hot
-of the other attributes (a third of them hidden), logistic regression (ridge on the logarithm for numbers). It learns
-from every row that is not held out; attrgan sets a third of those aside for validation and calibration. Scored are all
-known cells of the rows that neither has seen, each hidden once, together with what gives it away; intervals are 95 %
+The peer (`benchmarks/linear.py`) sees the text and the other attributes, a third of them hidden. It learns from every
+row that is not held out; attrgan sets a third of those aside for validation and calibration. Scored are all known cells
+of the rows that neither has seen, each hidden once, together with what gives it away; intervals are 95 %
 (Clopper–Pearson for shares, over cells). Nothing is tuned on these rows.
 """
 
@@ -18,10 +17,6 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from scipy import sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.preprocessing import OneHotEncoder
 
 from attrgan import reading
 from attrgan.evaluation import hiding, metrics
@@ -31,44 +26,16 @@ from attrgan.lake.catalog import read_catalog, to_frame
 from attrgan.model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.training.train import was_used
+from benchmarks.linear import LinearPeer, Text
 
 
-class LinearPeer:
-    """One linear model for one column."""
-
-    def __init__(self, schema: Schema, name: str) -> None:
-        self.name, self.numeric = name, schema.attributes[name].kind == "numeric"
-        self.text = schema.text
-        together = set(schema.hidden_together[name])
-        self.others = [n for n, a in schema.attributes.items() if a.kind != "numeric" and n not in together]
-        self.words = TfidfVectorizer(
-            analyzer="char_wb", ngram_range=(2, 4), min_df=2, max_features=50_000, sublinear_tf=True
-        )
-        self.values = OneHotEncoder(handle_unknown="ignore", min_frequency=2)
-
-    def features(self, frame: pd.DataFrame, fit: bool = False) -> sparse.csr_matrix:
-        text = frame[self.text].fillna("").agg(" ".join, axis=1) if self.text else pd.Series([""] * len(frame))
-        known = frame[self.others].fillna("").astype(str)
-        parts = [getattr(self.words, "fit_transform" if fit else "transform")(text)]
-        parts.append(getattr(self.values, "fit_transform" if fit else "transform")(known))
-        return sparse.hstack(parts).tocsr()
-
-    def fit(self, frame: pd.DataFrame, rng: np.random.Generator) -> "LinearPeer":
-        known = frame[frame[self.name].notna()].copy()
-        for other in self.others:  # a third of the other cells is hidden, as where it is asked
-            known.loc[rng.random(len(known)) < 1 / 3, other] = None
-        x = self.features(known, fit=True)
-        if self.numeric:
-            self.model = Ridge(1.0).fit(x, np.log1p(known[self.name].clip(lower=0)))
-        else:
-            counts = known[self.name].value_counts()
-            kept = known[self.name].isin(counts.index[:300]).to_numpy()  # the rest has too few rows to learn from
-            self.model = LogisticRegression(C=10, max_iter=200).fit(x[kept], known[self.name][kept])
-        return self
-
-    def predict(self, frame: pd.DataFrame) -> np.ndarray:
-        predicted = self.model.predict(self.features(frame))
-        return np.expm1(predicted) if self.numeric else predicted
+def with_gaps(frame: pd.DataFrame, schema: Schema, name: str, rng: np.random.Generator) -> pd.DataFrame:
+    """The rows with a third of the cells of the other columns hidden, as where the column is asked."""
+    holed = frame.copy()
+    for other in schema.attributes:
+        if other not in schema.hidden_together[name]:
+            holed.loc[rng.random(len(holed)) < 1 / 3, other] = None
+    return holed
 
 
 def peer_right(
@@ -76,16 +43,20 @@ def peer_right(
 ) -> dict[str, np.ndarray]:
     """Attribute → right or wrong for every scored cell, in the order of `metrics.answer_hidden`."""
     known = hiding.known_cells(test, schema)
+    text = Text(schema.text).fit(train)
+    train_text, test_text = text.transform(train), text.transform(test)
     found: dict[str, list[np.ndarray]] = {}
     for i, name in enumerate(schema.attributes):
-        peer = LinearPeer(schema, name).fit(train, np.random.default_rng(i))
+        holed = with_gaps(train, schema, name, np.random.default_rng(i))
+        peer = LinearPeer(schema, name).fit(holed, train_text)
         for mask in masks:
             rows = np.flatnonzero(mask.cells[:, i] & known[:, i])
             seen = test.iloc[rows].copy()
             for j, other in enumerate(schema.attributes):
                 seen.loc[mask.cells[rows, j], other] = np.nan if schema.attributes[other].kind == "numeric" else None
             truth = test[name].iloc[rows].to_numpy()
-            found.setdefault(name, []).append(metrics.is_right(peer.predict(seen), truth, schema.attributes[name]))
+            predicted, _ = peer.predict(seen, test_text[rows])
+            found.setdefault(name, []).append(metrics.is_right(predicted, truth, schema.attributes[name]))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

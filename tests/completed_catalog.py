@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from attrgan.lake.numbers import learn
+
 SCHEMA: dict[str, Any] = {
     "entity": "product",
     "id": "sku",
@@ -84,7 +86,7 @@ def completions_of(valid: pa.Table, answers: dict[str, tuple[Any, str]] | None =
             ruled_out = name == "neckline" and item["department"] not in (None, "Tops")
             if item[name] is not None or ruled_out or item.get("_deleted"):
                 continue
-            number = float(value) if name == "price" else None
+            number = learn([]).read(str(value)) if name == "price" else None
             text = json.dumps(value) if isinstance(value, list) else str(value)
             rows.append({
                 "sku": item["sku"], "attribute": name, "value": None if status == "not_applicable" else text,

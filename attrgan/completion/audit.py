@@ -26,8 +26,9 @@ import pyarrow.parquet as pq
 
 from attrgan.errors import InputError
 from attrgan.lake import manifest, storage
-from attrgan.lake.catalog import DELETED, canonical_list, parse_numbers
+from attrgan.lake.catalog import DELETED, canonical_list
 from attrgan.lake.manifest import Result
+from attrgan.lake.numbers import is_text, parse_numbers
 from attrgan.schema import Schema
 
 Mask = np.ndarray
@@ -286,7 +287,7 @@ def _check_promise(
 def _values_match(after: pa.ChunkedArray, rows: pa.Table, schema: Schema, name: str) -> Mask:
     """Whether the cells hold the values of their completions rows."""
     attribute = schema.attributes[name]
-    if attribute.kind == "numeric":
+    if attribute.kind == "numeric" and not is_text(after.type):
         found, value = parse_numbers(after.combine_chunks()), parse_numbers(rows["value"].combine_chunks())
         coarse = pa.types.is_decimal(after.type)
         atol, rtol = 10.0**-after.type.scale if coarse else 0.0, 1e-6 if after.type == pa.float32() else _SLACK

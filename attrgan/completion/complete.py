@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from attrgan.lake.catalog import deleted, to_frame
+from attrgan.lake.numbers import Form, form_of, is_text
 from attrgan.schema import Attribute, Schema
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 STATUSES = ("filled", "review", "abstained", "not_applicable")
 REVIEW_CONFIDENCE = 0.5
+MOST_SAMPLES = 100
+"""Joint completions of an item that can be asked for."""
+MAX_NEIGHBOURS = 3
+"""Neighbours named in the evidence of a cell."""
 CHUNK_ROWS = 20_000
 """Rows completed at a time: what bounds the memory. The feature cache is read once per chunk, so few are better."""
 ANSWER = {
@@ -44,45 +49,58 @@ ANSWER = {
 
 def complete_table(
     model: "CompletionModel", table: pa.Table, stage: Path, *, run_id: str, cache_place: str | None = None,
-    review_confidence: float = REVIEW_CONFIDENCE, progress: Callable[[int, int], None] | None = None,
+    review_confidence: float = REVIEW_CONFIDENCE, samples: int | None = None, seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Completes a table chunk by chunk into `completed.parquet` and `completions.parquet`; returns the counts.
 
     Args:
         table: the items, from `typed`.
-        stage: folder of the two files.
+        stage: folder of the files.
         cache_place: the feature cache; None encodes every item now.
+        samples: joint completions of each item to draw into `samples.parquet`, with `seed`; None: no such file.
         progress: gets (rows done, rows).
     """
+    from attrgan.completion import sample
     from attrgan.features import cache
 
     schema = model.schema
     stamps = {"model_version": model.version, "run_id": run_id}
     stamps["completed_at"] = datetime.now(UTC).isoformat(timespec="seconds")
     whole = {n for n in schema.attributes if pa.types.is_integer(table.schema.field(n).type)}
+    written = {n: table.schema.field(n) for n, a in schema.attributes.items() if a.kind == "numeric"}
+    forms = {n: form_of(f, table[n], schema.attributes[n]) for n, f in written.items() if is_text(f.type)}
     total: dict[str, Any] = {}
     writers: dict[str, pq.ParquetWriter] = {}
     for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
         chunk = table.slice(start, CHUNK_ROWS)
         frame = to_frame(chunk, schema)
+        features, leave = cache.lookup(frame, schema, cache_place), _left_alone(chunk, schema)
         decided = completions(
-            model, frame, cache.lookup(frame, schema, cache_place), whole_numbers=whole,
-            review_confidence=review_confidence, leave=_left_alone(chunk, schema),
-        )  # fmt: skip
-        written = {
-            "completed": fill(chunk, decided, schema),
-            "completions": to_table(decided, schema, chunk[schema.id], stamps),
-        }
-        for name, part in written.items():
-            if name not in writers:
-                writers[name] = pq.ParquetWriter(stage / f"{name}.parquet", part.schema)
-            writers[name].write_table(part)
+            model, frame, features, whole_numbers=whole, forms=forms, review_confidence=review_confidence, leave=leave
+        )
+        _write(writers, stage, "completed", fill(chunk, decided, schema))
+        _write(writers, stage, "completions", to_table(decided, schema, chunk[schema.id], stamps))
+        if samples is not None:
+            run = {name: stamps[name] for name in ("model_version", "run_id")}
+            wanted = wanted_cells(frame, schema) & ~leave
+            for part in sample.tables(
+                model, frame, features, wanted, chunk[schema.id], samples=samples, seed=seed, run=run,
+                whole_numbers=whole, forms=forms,
+            ):  # fmt: skip
+                _write(writers, stage, "samples", part)
         total = _add(total, counts(frame, decided, schema))
         if progress:
             progress(start + chunk.num_rows, table.num_rows)
     for writer in writers.values():
         writer.close()
     return total
+
+
+def _write(writers: dict[str, pq.ParquetWriter], stage: Path, name: str, part: pa.Table) -> None:
+    if name not in writers:
+        writers[name] = pq.ParquetWriter(stage / f"{name}.parquet", part.schema)
+    writers[name].write_table(part)
 
 
 def _left_alone(table: pa.Table, schema: Schema) -> np.ndarray:
@@ -112,8 +130,8 @@ def wanted_cells(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
 
 def completions(
     model: "CompletionModel", frame: pd.DataFrame, features: pa.Table | None = None,
-    *, whole_numbers: set[str] | None = None, review_confidence: float = REVIEW_CONFIDENCE,
-    leave: np.ndarray | None = None,
+    *, whole_numbers: set[str] | None = None, forms: dict[str, Form] | None = None,
+    review_confidence: float = REVIEW_CONFIDENCE, leave: np.ndarray | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Answers every empty cell.
 
@@ -124,6 +142,7 @@ def completions(
         frame: items, from `to_frame`.
         features: their features; None encodes them now.
         whole_numbers: numeric attributes whose column holds integers.
+        forms: numeric attributes whose column holds strings, and how these are written.
         review_confidence: below the threshold but at least this confident, a cell goes to review.
         leave: bool (rows, A), cells that are not completed whatever they hold.
 
@@ -144,8 +163,13 @@ def completions(
     for order, (name, answer) in enumerate(model.predict(frame, inputs, wanted, mask_of(wanted, schema)).items()):
         part = pd.DataFrame({"row": answer.rows, "order": order, schema.id: frame[schema.id].to_numpy()[answer.rows]})
         part["attribute"] = name
-        part["value"] = _written(answer, schema.attributes[name], name in (whole_numbers or set()))
-        part["number"], part["lower"], part["upper"] = answer.number, answer.lower, answer.upper
+        number, part["lower"], part["upper"] = _within_limits(answer, schema.attributes[name])
+        part["number"] = number
+        part["value"] = (
+            [number_text(n, name in (whole_numbers or set()), (forms or {}).get(name)) for n in number]
+            if schema.attributes[name].kind == "numeric"
+            else list(answer.value)
+        )
         part["confidence"] = answer.confidence
         promise = model.calibration.get(name, {})
         part["status"] = decide(answer, schema.attributes[name], promise.get("threshold"), review_confidence)
@@ -172,11 +196,23 @@ def decide(
     return status
 
 
-def _written(answer: "Prediction", attribute: Attribute, whole: bool) -> list[str | None]:
-    """The values in the catalog's own form."""
-    if attribute.kind != "numeric":
-        return list(answer.value)
-    return [None if np.isnan(v) else str(round(v)) if whole else str(float(v)) for v in answer.number]
+def _within_limits(answer: "Prediction", attribute: Attribute) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """number, lower and upper, none of them outside `min` … `max`."""
+    if attribute.min is None and attribute.max is None:
+        return answer.number, answer.lower, answer.upper
+    number, lower, upper = (
+        np.clip(n, attribute.min, attribute.max) for n in (answer.number, answer.lower, answer.upper)
+    )
+    return number, lower, upper
+
+
+def number_text(number: float, whole: bool, form: Form | None = None) -> str | None:
+    """A number in the catalog's own form; None for NaN."""
+    if np.isnan(number):
+        return None
+    if form:
+        return form.write(number)
+    return str(round(number)) if whole else str(float(number))
 
 
 def _provenance(
@@ -192,15 +228,18 @@ def _provenance(
 
     numeric = schema.attributes[name].kind == "numeric"
     sources, evidence = [], []
-    for i, (row, (token, length), others) in enumerate(zip(answer.rows, answer.span, answer.runners_up, strict=True)):
+    cells = zip(answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, strict=True)
+    for i, (row, (token, length), others, near, voted) in enumerate(cells):
         found: dict[str, Any] = {}
         if answer.member_spans and answer.member_spans[i]:
             found["spans"] = [standing(row, *span) for span in answer.member_spans[i]]
         elif token >= 0:
             found["span"] = standing(row, token, length)
+        if near:
+            found["neighbours"] = [{"id": i, "cosine": c} for i, c in near[:MAX_NEIGHBOURS]]
         if others:
             found["other_candidates"] = [[value, p] for value, p in others]
-        sources.append("generator" if numeric else "text" if token >= 0 else "vocabulary")
+        sources.append("generator" if numeric else "text" if token >= 0 else "neighbour" if voted else "vocabulary")
         evidence.append(json.dumps(found, ensure_ascii=False))
     return sources, evidence
 

@@ -31,9 +31,9 @@ from deltalake import DeltaTable
 from attrgan.completion.audit import Shard, audit, open_shards, provenance
 from attrgan.errors import InputError
 from attrgan.lake import manifest, storage, tables
-from attrgan.lake.catalog import parse_numbers
 from attrgan.lake.landing import check_date
 from attrgan.lake.manifest import Result
+from attrgan.lake.numbers import numbers_of
 from attrgan.schema import Schema
 
 __all__ = ["audit", "publish"]
@@ -91,7 +91,10 @@ class _Load:
 
     def __post_init__(self) -> None:
         schema = Schema.parse(self.shards[0].manifest["schema"])
-        self._numeric = {name for name, a in schema.attributes.items() if a.kind == "numeric"}
+        self._numeric = {name: a for name, a in schema.attributes.items() if a.kind == "numeric"}
+        fs, valid = storage.filesystem(storage.join(self.validation, "valid.parquet"))
+        with fs.open(valid, "rb") as file:
+            self._fields = pq.read_schema(file)
         folders = [shard.place for shard in self.shards]
         self.completed = _stream([storage.join(f, "completed.parquet") for f in folders], self._typed)
         self.completions = _stream([storage.join(f, "completions.parquet") for f in folders], self._stamped)
@@ -105,7 +108,8 @@ class _Load:
     def _typed(self, name: str, column: pa.Array) -> pa.Array:
         if name not in self._numeric or pa.types.is_float64(column.type):
             return column
-        return pa.array(parse_numbers(column), pa.float64(), from_pandas=True)
+        numbers = numbers_of(self._fields.field(name), column, self._numeric[name])
+        return pa.array(numbers, pa.float64(), from_pandas=True)
 
     def _stamped(self, name: str, column: pa.Array) -> pa.Array:
         return pa.repeat(pa.scalar(self.run_id), len(column)) if name == "run_id" else column

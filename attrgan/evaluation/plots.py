@@ -1,4 +1,4 @@
-"""Pictures of a model: losses, reliability, coverage against precision, generated against real values."""
+"""Pictures of a model: losses, reliability, coverage against precision, generated against real values and pairs."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 4
+MOST_NUMBERED = 20
+"""Attributes up to which the cells of a heat map say their figure."""
 INK, ACCENT, MUTED = "#1f2933", "#2563eb", "#9aa5b1"
 
 
@@ -69,15 +71,20 @@ def coverage_precision(answers: dict[str, pd.DataFrame], targets: dict[str, floa
 
 
 def distributions(answers: dict[str, pd.DataFrame], schema: Schema, out: Path) -> None:
-    """Generated against real values of the hidden cells, attribute by attribute."""
+    """Generated against real values of the hidden cells, attribute by attribute.
+
+    Samples rather than best answers: the most probable value of every cell has another distribution than the values.
+    Shares of numbers, so that cells that were sampled several times count once.
+    """
 
     def draw(axis: "Axes", cells: pd.DataFrame) -> None:
         if schema.attributes[str(cells.attrs["attribute"])].kind == "numeric":
             truth, value = cells["truth"].to_numpy(float), cells["number"].to_numpy(float)
             low, high = np.quantile(truth, [0.01, 0.99])
             edges = np.linspace(low, max(high, low + 1e-9), 25).tolist()
-            axis.hist(truth, edges, color=MUTED, alpha=0.6, label="real")
-            axis.hist(value, edges, histtype="step", color=ACCENT, label="generated")
+            share = np.full(len(truth), 1 / len(truth))
+            axis.hist(truth, edges, weights=share, color=MUTED, alpha=0.6, label="real")
+            axis.hist(value, edges, weights=share, histtype="step", color=ACCENT, label="generated")
         else:
             real, made = cells["truth"].value_counts(normalize=True)[:12], cells["value"].value_counts(normalize=True)
             at = np.arange(len(real))
@@ -88,6 +95,31 @@ def distributions(answers: dict[str, pd.DataFrame], schema: Schema, out: Path) -
         axis.legend(frameon=False, fontsize=7)
 
     _grid(answers, draw, out)
+
+
+def pair_consistency(pairs: pd.DataFrame, names: list[str], out: Path) -> None:
+    """Per pair of attributes, the share of value pairs that occur in real rows: generated below the diagonal.
+
+    Args:
+        pairs: from `joint.consistency`; names: the attributes in their order.
+    """
+    shares = np.full((len(names), len(names)), np.nan)
+    for (a, b), made, real in zip(pairs["attributes"], pairs["made"], pairs["real"], strict=True):
+        shares[b, a], shares[a, b] = made, real
+    side = min(3.2 + 0.45 * len(names), 16)
+    figure, (axis,) = _figure(1, 1, (side + 1, side))
+    image = axis.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    figure.colorbar(image, ax=axis, shrink=0.8).ax.tick_params(labelsize=7)
+    at = np.arange(len(names))
+    axis.set_xticks(at, [_short(n) for n in names], rotation=60, ha="right", fontsize=7)
+    axis.set_yticks(at, [_short(n) for n in names], fontsize=7)
+    if len(names) <= MOST_NUMBERED:
+        for row, column in zip(*np.nonzero(~np.isnan(shares)), strict=True):
+            share = shares[row, column]
+            colour = "white" if share > 0.6 else INK
+            axis.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=6, color=colour)
+    axis.set_title("Pairs that occur in real rows: generated below the diagonal, real above", fontsize=8)
+    _save(figure, out)
 
 
 def _short(text: str) -> str:
@@ -104,7 +136,7 @@ def _grid(answers: dict[str, pd.DataFrame], draw: "object", out: Path) -> None:
     for axis, (name, cells) in zip(axes, shown.items(), strict=False):
         cells.attrs["attribute"] = name
         draw(axis, cells)  # type: ignore[operator]
-        axis.set_title(f"{_short(name)} (n = {len(cells)})", fontsize=9)
+        axis.set_title(f"{_short(name)} (n = {cells.attrs.get('n', len(cells))})", fontsize=9)
     _save(figure, out)
 
 

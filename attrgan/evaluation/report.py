@@ -101,7 +101,7 @@ def evaluation_report(metrics: dict[str, Any], out: Path, plots: list[Path]) -> 
         version=version if version is not None else "without a version",
         subtitle=f"{len(attributes)} attributes",
         tiles=tiles, attributes=attributes, plots=[_plot(path) for path in plots if path.is_file()],
-        facts=facts, attrgan=__version__,
+        joint=_joint(metrics.get("joint") or {}), facts=facts, attrgan=__version__,
     )  # fmt: skip
     out.write_text(page, encoding="utf-8")
 
@@ -203,6 +203,22 @@ def _scored(name: str, figures: dict[str, Any]) -> dict[str, Any]:
     numeric = (("mae", "mean error {:.4g}"), ("skill", "skill {:.2f}"), ("interval_coverage", "{:.0%} in the interval"))
     line["numeric"] = ", ".join(text.format(figures[key]) for key, text in numeric if figures.get(key) is not None)
     return line
+
+
+def _joint(measured: dict[str, Any]) -> dict[str, Any] | None:
+    """The lines on completed items as wholes: a measure, its two figures, and that of real rows."""
+    if not measured.get("rows"):
+        return None
+    names = {
+        "energy_score": "Energy score (lower is better)",
+        "two_sample": "Completed told from real by a classifier",
+        "jensen_shannon": "Distance of the distributions of values",
+        "pairs": "Pairs of values that occur in real rows",
+        "triples": "Triples of values that occur in real rows",
+    }
+    real = {"two_sample": 0.5, "jensen_shannon": 0.0}
+    lines = [{"name": name, "real": real.get(key), **measured[key]} for key, name in names.items()]
+    return {"lines": lines, **{k: measured.get(k) for k in ("rows", "samples", "inside_samples", "inside_expected")}}
 
 
 def _confidence_level(shards: list[Manifest]) -> float:

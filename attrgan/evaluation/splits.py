@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-HOLDOUT, CALIBRATION, VALIDATION = 0.10, 0.20, 0.10
-MOST_CALIBRATION, MOST_VALIDATION = 5000, 1500
-"""Rows past which more cells sharpen neither a promise nor a temperature as much as they would the model."""
+HOLDOUT = 0.10
+CALIBRATION = (0.15, 0.20, 300, 2500)
+VALIDATION = (0.05, 0.10, 100, 1000)
+"""Share of a large catalog and of a small one, the rows up to which the latter holds, and the most rows: past them more
+cells sharpen neither a promise nor a temperature as much as they would the model."""
 SALT = "attrgan"
 
 
@@ -39,11 +41,15 @@ def split(ids: pd.Series) -> Split:
     holdout = hashes < np.uint64(int(HOLDOUT * 2**64))
     rest = np.flatnonzero(~holdout)
     rest = rest[np.argsort(hashes[rest], kind="stable")[::-1]]
-    calibration = min(round(CALIBRATION * len(ids)), MOST_CALIBRATION)
-    validation = min(max(round(VALIDATION * len(ids)), 1), MOST_VALIDATION)
+    calibration, validation = _rows(len(ids), *CALIBRATION), _rows(len(ids), *VALIDATION)
     return Split(
         train=np.sort(rest[calibration + validation :]),
         validation=np.sort(rest[calibration : calibration + validation]),
         calibration=np.sort(rest[:calibration]),
         holdout=np.flatnonzero(holdout),
     )
+
+
+def _rows(n: int, share: float, small_share: float, small: int, most: int) -> int:
+    """How many of n rows a part gets, at least one."""
+    return max(min(max(round(share * n), min(round(small_share * n), small)), most), 1)

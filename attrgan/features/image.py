@@ -18,6 +18,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -31,12 +32,12 @@ from attrgan.errors import MediaError
 from attrgan.features import media, pretrained, text
 from attrgan.schema import Encoders, Schema
 
-VERSION = 1
+VERSION = 2
 """Raised whenever `encode` changes what it returns."""
 PARTS = {"global": 1280, "centre": 1280, "colour": 112}
 """Parts of the default encoder's vector and their lengths: the last feature map's mean; the mean of its middle 3 × 3 of
 7 × 7 places; the square root of the colour histogram of the middle half (4 greys, then 12 hues × 3 saturations × 3
-values). Other encoders give their pooled output alone."""
+values). Each has length 1, or colours would drown. Other encoders give their pooled output alone."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000
 THREADS = 8
@@ -71,46 +72,63 @@ def encode(frame: pd.DataFrame, schema: Schema) -> dict[str, pa.Array]:
         `image.vector` large_list<float16> of sum(PARTS.values()) values for the default encoder (another one: its
         pooled output); empty where there is no picture or it is not one; null where a path or URL gave nothing now.
     """
-    vectors = [np.empty(0, np.float16)] * len(frame)
-    asked_again = np.zeros(len(frame), bool)
+    seen: list[_Seen] = [_Seen()] * len(frame)
     if columns(schema) and len(frame):
         cells = list(zip(*(frame[c] for c in schema.images), strict=True))
-        encoder = load(str(schema.encoders.image))
         reader = media.Reader(settings().media_root, settings().media_hosts, THREADS)
-        reasons: Counter[str] = Counter()
-        with ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, len(cells), GROUP):
-                found = list(pool.map(lambda item: _picture(item, reader), cells[start : start + GROUP]))
-                there = [(start + i, picture) for i, (picture, _, _) in enumerate(found) if picture]
-                for i in range(0, len(there), BATCH):
-                    rows, pictures = zip(*there[i : i + BATCH], strict=True)
-                    for row, vector in zip(rows, encoder(list(pictures)), strict=True):
-                        vectors[row] = vector
-                asked_again[start : start + GROUP] = [again for _, _, again in found]
-                reasons.update(reason for _, why, _ in found for reason in why)
-        _report(reasons, len(cells))
-    lists = text.ragged(vectors, pa.float16())
-    return {"image.vector": pa.LargeListArray.from_arrays(lists.offsets, lists.values, mask=pa.array(asked_again))}
+        seen = _see(cells, reader, load(str(schema.encoders.image)))
+        _report(Counter(reason for item in seen for reason in item.reasons), len(cells))
+    lists = text.ragged([item.vector for item in seen], pa.float16())
+    again = pa.array([item.again for item in seen], pa.bool_())
+    return {"image.vector": pa.LargeListArray.from_arrays(lists.offsets, lists.values, mask=again)}
 
 
-def _picture(cells: tuple[Any, ...], reader: media.Reader) -> tuple[Image.Image | None, list[str], bool]:
-    """The first picture, why those before it could not be read, and whether it is worth asking again."""
-    reasons: list[str] = []
-    again = False
-    for cell in cells:
-        if _is_empty(cell):
-            continue
+@dataclass
+class _Seen:
+    """What became of one item.
+
+    Attributes:
+        picture: the first that can be read, until it is encoded.
+        vector: float16 (w,), or empty.
+        reasons: why those before it cannot be read.
+        again: whether one that is not there now may be there another time.
+    """
+
+    picture: Image.Image | None = None
+    vector: np.ndarray = field(default_factory=lambda: np.empty(0, np.float16))
+    reasons: list[str] = field(default_factory=list)
+    again: bool = False
+
+
+def _see(cells: list[tuple[Any, ...]], reader: media.Reader, encoder: Encoder) -> list[_Seen]:
+    seen: list[_Seen] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(cells), GROUP):
+            group = list(pool.map(lambda item: _picture(item, reader), cells[start : start + GROUP]))
+            there = [item for item in group if item.picture]
+            for i in range(0, len(there), BATCH):
+                batch = there[i : i + BATCH]
+                for item, vector in zip(batch, encoder([b.picture for b in batch if b.picture]), strict=True):
+                    item.vector, item.picture = vector, None
+            seen += group
+    return seen
+
+
+def _picture(cells: tuple[Any, ...], reader: media.Reader) -> _Seen:
+    seen = _Seen()
+    for cell in (cell for cell in cells if not _is_empty(cell)):
         try:
             content = reader.read(cell)
         except MediaError as error:
-            reasons.append(str(error))
-            again = True
+            seen.reasons.append(str(error))
+            seen.again = True
             continue
         try:
-            return decode(content), reasons, False
+            seen.picture, seen.again = decode(content), False
+            break
         except MediaError as error:
-            reasons.append(str(error))
-    return None, reasons, again
+            seen.reasons.append(str(error))
+    return seen
 
 
 def _is_empty(cell: Any) -> bool:
@@ -128,9 +146,8 @@ def decode(content: bytes) -> Image.Image:
             if picture.width * picture.height > MAX_PIXELS:
                 raise MediaError(f"more than {MAX_PIXELS // 10**6} million pixels")
             picture.draft("RGB", (_LARGEST // 2, _LARGEST // 2))
-            upright = ImageOps.exif_transpose(picture)
-            upright.thumbnail((_LARGEST, _LARGEST), Image.Resampling.BICUBIC, reducing_gap=2.0)
-            return _on_white(upright)
+            picture.thumbnail((_LARGEST, _LARGEST), Image.Resampling.BICUBIC, reducing_gap=2.0)
+            return _on_white(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError:
         raise MediaError(f"more than {MAX_PIXELS // 10**6} million pixels") from None
     except MediaError:
@@ -177,8 +194,8 @@ def _load_package(name: str) -> Encoder:
         pixels = torch.from_numpy(np.stack([np.asarray(square) for square in squares])).permute(0, 3, 1, 2)
         with torch.inference_mode():  # the permutation leaves the channels last
             maps = network(((pixels.float() - 127) / 128).to(dtype)).float()
-        middle = maps[:, :, 2:5, 2:5]
-        pooled = torch.cat([maps.mean((2, 3)), middle.mean((2, 3))], 1).numpy()
+        parts = [torch.nn.functional.normalize(part.mean((2, 3)), dim=1) for part in (maps, maps[:, :, 2:5, 2:5])]
+        pooled = torch.cat(parts, 1).numpy()
         return np.concatenate([pooled, np.stack([colours(s) for s in squares])], 1).astype(np.float16)
 
     return encoder

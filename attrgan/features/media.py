@@ -5,7 +5,7 @@ A catalog is written by strangers, so a cell must not make this machine read wha
 - A URL is http or https. The address is checked on the connection itself, before anything is sent over it, so that
   neither a redirect nor a name that resolves differently the second time leads inside; the setting `media_hosts` lists
   hosts that may be private. Proxies of the environment are not used: they would hide the address.
-- Sizes and times are bounded: MAX_BYTES, and DEADLINE for a whole connection however slowly it drips; a host that
+- Sizes and times are bounded: MAX_BYTES, and DEADLINE for a request however slowly its answer drips; a host that
   fails several times in a row is not asked again by the same reader.
 """
 
@@ -27,9 +27,10 @@ from urllib3.util import Retry, Timeout, parse_url
 from attrgan.errors import MediaError
 
 MAX_BYTES = 20_000_000
+_TOO_LARGE = f"more than {MAX_BYTES // 10**6} MB"
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
 DEADLINE = 30.0
-"""Seconds after which a connection is cut."""
+"""Seconds after which a request is cut."""
 GIVE_UP = 5
 """Failures in a row after which a host is not asked again."""
 _RETRIES = Retry(
@@ -61,7 +62,7 @@ class Reader:
         else:
             raise MediaError("neither bytes nor a path nor a URL")
         if len(content) > MAX_BYTES:
-            raise MediaError(f"more than {MAX_BYTES // 10**6} MB")
+            raise MediaError(_TOO_LARGE)
         return content
 
     def _open(self, cell: str) -> bytes:
@@ -98,21 +99,20 @@ class Reader:
         return content
 
     def _get(self, url: str) -> bytes:
+        until = time.monotonic() + DEADLINE
         answer = self._pool.request("GET", url, preload_content=False, headers={"Accept-Encoding": "identity"})
         try:
             if answer.status != 200:
                 raise MediaError(f"its server answers {answer.status}")
-            content, until = bytearray(), time.monotonic() + DEADLINE
+            content = bytearray()
             for block in answer.stream(1 << 16, decode_content=False):
                 content += block
-                if len(content) > MAX_BYTES or time.monotonic() > until:
-                    break
-            else:
-                answer.release_conn()
-                return bytes(content)
-            raise MediaError(
-                f"more than {MAX_BYTES // 10**6} MB" if len(content) > MAX_BYTES else f"longer than {DEADLINE:g} s"
-            )
+                if len(content) > MAX_BYTES:
+                    raise MediaError(_TOO_LARGE)
+            if time.monotonic() >= until:  # cut in the middle, an answer without a length looks whole
+                raise TimeoutError
+            answer.release_conn()
+            return bytes(content)
         finally:
             answer.close()
 
@@ -131,12 +131,12 @@ def _guarded_pool(hosts: frozenset[str], connections: int) -> urllib3.PoolManage
 
 
 class _Guard:
-    """A connection that ends at public addresses and `hosts` only, and not later than DEADLINE."""
+    """A connection that ends at public addresses and `hosts` only, and is cut when a request takes DEADLINE."""
 
     hosts: frozenset[str]
     host: str
     _copy: socket.socket | None = None
-    _timer: threading.Timer
+    _timer: threading.Timer | None = None
 
     def _new_conn(self) -> socket.socket:
         made: socket.socket = super()._new_conn()  # type: ignore[misc]
@@ -144,25 +144,36 @@ class _Guard:
             made.close()
             raise MediaError("a URL whose address is not public; `media_hosts` may allow its host")
         self._copy = made.dup()  # TLS takes the socket itself over
-        self._timer = threading.Timer(DEADLINE, _cut, [self._copy])
-        self._timer.daemon = True
-        self._timer.start()
+        self._watch()
         return made
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        """Sends a request, whose time begins now."""
+        self._watch()
+        super().request(*arguments, **options)  # type: ignore[misc]
 
     def close(self) -> None:
         """Closes the connection, and what would have cut it."""
-        if self._copy:
+        if self._timer:
             self._timer.cancel()
+        if self._copy:
             self._copy.close()
         super().close()  # type: ignore[misc]
+
+    def _watch(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = threading.Timer(DEADLINE, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _cut(self) -> None:
+        with suppress(OSError):
+            if self._copy:
+                self._copy.shutdown(socket.SHUT_RDWR)
 
 
 def _is_public(address: str) -> bool:
     found = ipaddress.ip_address(address.partition("%")[0])
     found = getattr(found, "ipv4_mapped", None) or found
     return found.is_global and not found.is_multicast
-
-
-def _cut(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)

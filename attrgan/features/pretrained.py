@@ -63,6 +63,61 @@ def folder(name: str) -> Path | None:
     return Path(spec.submodule_search_locations[0]) / inside
 
 
+def look(name: str) -> str:
+    """What there is of an encoder, in words, without loading it or torch.
+
+    Raises:
+        SettingsError: there is none, or its weights are damaged.
+    """
+    place = folder(name)
+    if place is None:
+        return _look_in_cache(name)
+    formats = (".safetensors", ".pth") if name in PACKAGES else (".safetensors",)
+    files = sorted(f for f in place.iterdir() if f.suffix in formats)
+    try:
+        for file in files:
+            _check_weights(file)
+    except Exception as error:  # of safetensors, of the disk
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise SettingsError(f"{file} is damaged ({reason}): install or save the encoder {name!r} again") from None
+    if not files:
+        raise SettingsError(f"{place} holds no weights: expected the safetensors of the encoder {name!r} there")
+    return f"{name}, {sum(file.stat().st_size for file in files) / 1e6:.0f} MB"
+
+
+def _check_weights(file: Path) -> None:
+    if file.suffix == ".pth":
+        with file.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if not found.startswith(file.stem.rpartition("-")[2]):
+            raise ValueError("its content is not what its name says")
+    else:
+        from safetensors import safe_open
+
+        with safe_open(file, framework="numpy"):
+            pass
+
+
+def _look_in_cache(name: str) -> str:
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        there = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        raise SettingsError(
+            f"the encoder {name!r} is neither a package nor a folder nor a name on Hugging Face"
+        ) from None
+    if isinstance(there, str):
+        return f"{name}, from the cache of Hugging Face"
+    if constants.HF_HUB_OFFLINE:
+        raise SettingsError(
+            f"the encoder {name!r} is not in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set: fetch it where there "
+            "is a network, or name another one (or null) under `encoders` in the schema"
+        )
+    return f"{name}, fetched from Hugging Face when it is first used"
+
+
 @lru_cache(maxsize=8)
 def source(name: str) -> Source:
     """Finds an encoder; raises SettingsError where there is none."""
@@ -72,9 +127,9 @@ def source(name: str) -> Source:
     if where is not None:
         return Source(str(where), _digest(where), {"local_files_only": True})
     with loading(name):
-        from transformers import AutoConfig
+        from transformers.utils.hub import cached_file, extract_commit_hash
 
-        commit = AutoConfig.from_pretrained(name, trust_remote_code=False)._commit_hash
+        commit = extract_commit_hash(cached_file(name, "config.json"), None)
     return Source(name, f"{name}@{commit}", {"revision": commit} if commit else {})
 
 
@@ -89,15 +144,17 @@ def _digest(place: Path) -> str:
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Keeps transformers quiet; whatever it raises becomes one sentence.
+    """Keeps transformers and its downloads quiet; whatever they raise becomes one sentence.
 
     Raises:
         SettingsError: says what was tried and what to do.
     """
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level, hub_level, bars = logging.get_verbosity(), hub_logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
@@ -110,6 +167,7 @@ def loading(name: str) -> Iterator[None]:
         ) from None
     finally:
         logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         if bars:
             logging.enable_progress_bar()
 

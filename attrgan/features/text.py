@@ -1,8 +1,20 @@
 """The text level: words and characters, hashed, in any language.
 
-Text is cut into words (one token per character in Chinese, Japanese and Korean), normalised (NFKC, case-folded), and
-every token keeps its place in the raw text, so that a copied value can point at where it stands. Nothing here depends
-on a vocabulary: a token is the hash of its word and of its character 3-grams, so encodings can be cached per item.
+Text is cut into tokens, normalised, and every token keeps its place in the raw text, so that a copied value can point
+at where it stands. Nothing here depends on a vocabulary: a token is the hash of its word and of its character 3-grams,
+so encodings can be cached per item.
+
+*Tokens.* Where a script spaces its words, a token is a word (Korean too: its words are spaced, and five tokens, the
+longest span that is copied, would else be five syllables; Hangul beside Latin is cut apart: `LG전자`). Where it does
+not, a token is a character with its marks: Chinese, Japanese, Thai and Lao (with the vowels before and behind it),
+Khmer, Burmese. Numbers keep their point or comma. Emoji and punctuation only separate.
+
+*Normal form.* NFKC (width, ligatures, presentation forms, composed or not), case-folded, digits of all scripts as
+ASCII. Invisible characters (soft hyphens, joiners, direction marks), the tatweel and the vowel points of Arabic and
+Hebrew are dropped: they neither split nor change a word. I, İ, ı and i are one letter: in a catalog of many languages
+nobody knows which of them a capital I is. Accents of other scripts stay, for they make other words.
+
+*Hostile text.* Marks are bounded per letter and letters per token, so that neither costs more than linear time.
 """
 
 import hashlib
@@ -18,7 +30,7 @@ import pyarrow as pa
 
 from attrgan.schema import Schema
 
-VERSION = 2
+VERSION = 3
 """Raised whenever `encode` changes what it returns."""
 MAX_TOKENS = 48
 """Tokens of one column that become tokens of the network; the linear part sees more."""
@@ -28,10 +40,55 @@ GRAMS = 8
 SHORT = 96
 """Texts up to this many characters also give character 2- to 4-grams to the linear part."""
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
-# accents and vowel signs belong to the letter before them; `re` has no class for them
-_MARK = "".join(c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c) in ("Mn", "Mc"))
-_TOKEN = re.compile(rf"[{_CJK}][{_MARK}]*|\d+(?:[.,]\d+)+|(?:(?![{_CJK}])[^\W_][{_MARK}]*)+")
+_LETTERS = 64
+"""Letters of the longest token; a longer run is cut."""
+_MARKS = 8
+"""Marks on one letter that count; a text may pile up thousands."""
+
+
+def _class(*categories: str) -> str:
+    """The characters of some Unicode categories, as the inside of a class of `re`, which has no name for them."""
+    codes = [c for c in range(0x300, 0x30000) if unicodedata.category(chr(c)) in categories]
+    starts = [c for c, before in zip(codes, [-1, *codes], strict=False) if c != before + 1]
+    ends = [c for c, after in zip(codes, [*codes[1:], -1], strict=True) if c + 1 != after]
+    return "".join(f"{chr(a)}-{chr(b)}" for a, b in zip(starts, ends, strict=True))
+
+
+# accents and vowel signs belong to the letter before them
+_MARK = _class("Mn", "Mc", "Me")
+_HIDDEN = "\u00ad\U000e0000-\U000e0fff" + _class("Cf")
+_HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc"
+_THAI = "\u0e00-\u0eff"
+_UNSPACED = (
+    f"{_THAI}\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaadf\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_LETTER = rf"[^\W_](?:[{_MARK}{_HIDDEN}]*[{_MARK}])?"
+_THAI_BEFORE, _THAI_BEHIND = "\u0e40-\u0e44\u0ec0-\u0ec4", "\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3"
+# most tokens, quickly: letters before a character that is neither a mark nor a letter of the same word
+_PLAIN = (
+    "A-Za-z0-9\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0400-\u0481\u048a-\u052f\u05d0-\u05ea\u0620-\u063f\u0641-\u064a"
+)
+_TOKEN = re.compile(
+    rf"""[\u4e00-\u9fff](?=[\u4e00-\u9fff\x00-\x7f\u3000-\u3029\uff01-\uff60]|$)
+    | \d+(?:[.,]\d+)+
+    | [{_PLAIN}]{{1,{_LETTERS}}}+(?![^\x00-\x7f\u3000-\u3020\u4e00-\u9fff])
+    | (?=[^\W_])(?:
+        (?=[{_THAI}])[{_THAI_BEFORE}]?{_LETTER}(?:(?=[{_THAI_BEHIND}]){_LETTER})?
+      | (?=[{_UNSPACED}]){_LETTER}[\uff9e\uff9f]?
+      | (?=[{_HANGUL}])(?:[{_HIDDEN}]*(?=[{_HANGUL}]){_LETTER}){{1,{_LETTERS}}}
+      | (?![{_UNSPACED}{_HANGUL}]){_LETTER}(?:[{_HIDDEN}]*(?![{_UNSPACED}{_HANGUL}]){_LETTER}){{0,{_LETTERS - 1}}}
+    )""",
+    re.VERBOSE,
+)
+_ASCII_TOKEN = re.compile(rf"\d+(?:[.,]\d+)+|[A-Za-z0-9]{{1,{_LETTERS}}}")
+_TOO_MANY = re.compile(rf"([{_MARK}{_HIDDEN}]{{{_MARKS}}})[{_MARK}{_HIDDEN}]+")
+_POINTS = (  # of Arabic and Hebrew, and the tatweel
+    "\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
+    "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
+)
+_DROPPED = re.compile(f"[{_HIDDEN}\ufe00-\ufe0f{_POINTS}]")
+_DIGIT = re.compile(r"[^\D0-9]")
 
 
 def hash32(text: str) -> int:
@@ -41,13 +98,23 @@ def hash32(text: str) -> int:
 
 def tokenize(text: str) -> list[tuple[str, int, int]]:
     """The words of a text as (normalised word, start, end), offsets into the raw text."""
+    if text.isascii():
+        return [(m.group().lower(), m.start(), m.end()) for m in _ASCII_TOKEN.finditer(text)]
     return [(normalise(m.group()), m.start(), m.end()) for m in _TOKEN.finditer(text)]
 
 
 @lru_cache(maxsize=1 << 18)
 def normalise(word: str) -> str:
-    """NFKC and case-folded."""
-    return unicodedata.normalize("NFKC", word).casefold()
+    """The normal form of a word: see the module."""
+    if word.isascii():
+        return word.lower()
+    if len(word) > _MARKS:
+        word = _TOO_MANY.sub(r"\1", word)
+    whole = unicodedata.normalize("NFKC", word).casefold()
+    if (seen := _DROPPED.sub("", whole)) != whole:
+        seen = unicodedata.normalize("NFKC", seen)
+    seen = seen.replace("i\u0307", "i").replace("\u0131", "i")
+    return _DIGIT.sub(lambda digit: str(unicodedata.decimal(digit.group())), seen)
 
 
 @lru_cache(maxsize=1 << 18)

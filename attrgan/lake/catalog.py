@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from attrgan.errors import CatalogError
 from attrgan.lake import landing, storage
-from attrgan.schema import NOT_APPLICABLE, Schema
+from attrgan.lake.numbers import form_of, is_text, numbers_of, parse_numbers, read_numbers, with_form
+from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
 
 DELETED = "_deleted"
 """Column of an increment that removes an item."""
@@ -256,7 +257,8 @@ def coerce(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np.ndar
     """Gives every column of the schema its type, and finds the cells that do not fit.
 
     Untyped tables (CSV) get the type of their kind; a column that is all null takes the type of its kind; other columns
-    keep the type they came with.
+    keep the type they came with, and so do numbers that are not written as a program writes them (`1.299,00 €`): the
+    form they are written in (`attrgan.lake.numbers`) then goes with the field.
 
     Returns:
         The table, and column → boolean mask (rows,) of the cells whose type is wrong (only columns that have any).
@@ -274,7 +276,12 @@ def coerce(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np.ndar
     untyped = table.schema.metadata == _UNTYPED
     wrong: dict[str, np.ndarray] = {}
     for name, role in schema.columns.items():
-        column, bad = _fit(table[name].combine_chunks(), _kind(schema, name, role), untyped)
+        field, column = table.schema.field(name), table[name].combine_chunks()
+        if _kind(schema, name, role) == "numeric" and is_text(column.type):
+            field, column, bad = _fit_written(field, column, schema.attributes[name], untyped)
+        else:
+            column, bad = _fit(column, _kind(schema, name, role))
+            field = field.with_type(column.type)
         known = table.num_rows - table[name].null_count
         if bad.any():
             if bad.sum() == known:
@@ -283,7 +290,7 @@ def coerce(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np.ndar
                     f"schema says (found {table.schema.field(name).type}): correct the schema or the catalog"
                 )
             wrong[name] = bad
-        table = table.set_column(table.column_names.index(name), name, column)
+        table = table.set_column(table.column_names.index(name), field, column)
     return table.replace_schema_metadata(None), wrong
 
 
@@ -300,11 +307,24 @@ def _kind(schema: Schema, name: str, role: str) -> str:
     return "numeric" if role == "attribute" and schema.attributes[name].kind == "numeric" else "value"
 
 
-def _fit(column: pa.Array, kind: str, untyped: bool) -> tuple[pa.Array, np.ndarray]:
+def _fit_written(
+    field: pa.Field, column: pa.Array, attribute: Attribute, untyped: bool
+) -> tuple[pa.Field, pa.Array, np.ndarray]:
+    """As `_fit`, of numbers in a column of strings; the field carries the form that they are written in."""
+    form = form_of(field, column, attribute)
+    plain, numbers = parse_numbers(column), read_numbers(column, form)
+    found = np.isfinite(numbers)
+    bad = np.asarray(column.is_valid()) & ~found
+    if untyped and np.array_equal(plain[found], numbers[found]):
+        typed = _typed_numbers(column, numbers, bad)
+        return field.with_type(typed.type), typed, bad
+    return with_form(field, form, attribute), column, bad
+
+
+def _fit(column: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
     """The column in the type of its kind, and the mask of its cells that do not fit."""
     fits = np.zeros(len(column), dtype=bool)
     is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-    is_string = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if pa.types.is_null(column.type):
         empty = {"numeric": pa.float64(), "list": pa.list_(pa.string())}.get(kind, pa.string())
         return pc.cast(column, empty), fits
@@ -314,25 +334,12 @@ def _fit(column: pa.Array, kind: str, untyped: bool) -> tuple[pa.Array, np.ndarr
             return pc.if_else(pc.is_nan(column), None, column), np.asarray(pc.fill_null(pc.is_inf(column), False))
         if pa.types.is_integer(column.type) or pa.types.is_decimal(column.type):
             return column, fits
-        if is_string:
-            numbers = parse_numbers(column)
-            bad = known & ~np.isfinite(numbers)
-            return (_typed_numbers(column, numbers, bad) if untyped else column), bad
         return column, known
     if kind == "list":
-        return _fit_lists(column, known, is_string) if not is_list else (column, fits)
+        return _fit_lists(column, known, is_text(column.type)) if not is_list else (column, fits)
     if kind == "value" and (is_list or pa.types.is_struct(column.type) or pa.types.is_binary(column.type)):
         return column, known
     return column, fits
-
-
-def parse_numbers(column: pa.Array) -> np.ndarray:
-    """float64 (rows,): the numbers in a column of any scalar type, NaN where there is none."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return pd.to_numeric(pd.Series(column.to_pylist(), dtype=object), errors="coerce").to_numpy(
-            float, na_value=np.nan
-        )
-    return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
 def _typed_numbers(column: pa.Array, numbers: np.ndarray, bad: np.ndarray) -> pa.Array:
@@ -384,7 +391,7 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
     for name, role in schema.columns.items():
         column, kind = table[name].combine_chunks(), _kind(schema, name, role)
         if kind == "numeric":
-            frame[name] = parse_numbers(column)
+            frame[name] = numbers_of(table.schema.field(name), column, schema.attributes[name])
         elif role == "attribute" and kind == "list":
             frame[name] = pd.Series([canonical_list(v) for v in column.to_pylist()], dtype=object)
         elif kind == "value":

@@ -16,11 +16,13 @@ import pyarrow as pa
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
 
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
 from attrgan.model.inputs import Inputs, batch, build, tensor
+from attrgan.model.neighbours import Index
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.schema import Schema
 
@@ -44,6 +46,8 @@ class Prediction:
         copied: bool (n,): the value is a span that no known value spells.
         runners_up: the other best candidates, [(value, probability), …] per cell; of a `multi` attribute members that
             are not in the set, with the probability that they belong to it.
+        neighbours: the similar training items that have this value, [(id, cosine), …] per cell.
+        voted: bool (n,): without the neighbours another value would have been chosen.
         member_spans: of a `multi` attribute the places, as `span`, of all members that stand in the text, per cell.
     """
 
@@ -55,7 +59,9 @@ class Prediction:
     upper: np.ndarray
     span: np.ndarray
     copied: np.ndarray
+    voted: np.ndarray
     runners_up: list[list[tuple[str, float]]] = field(default_factory=list)
+    neighbours: list[list[tuple[str, float]]] = field(default_factory=list)
     member_spans: list[list[tuple[int, int]]] = field(default_factory=list)
 
 
@@ -63,11 +69,13 @@ class CompletionModel:
     """Completes the empty cells of a catalog."""
 
     def __init__(
-        self, schema: Schema, vocabulary: Vocabulary, generator: Generator, config: dict[str, Any] | None = None
-    ) -> None:
+        self, schema: Schema, vocabulary: Vocabulary, generator: Generator, index: Index | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.schema = schema
         self.vocabulary = vocabulary
         self.generator = generator
+        self.index = index
         self.config = config or {}
         self.temperature: dict[str, float] = dict.fromkeys(schema.attributes, 1.0)
         self.calibration: dict[str, dict[str, Any]] = {}
@@ -81,8 +89,11 @@ class CompletionModel:
     # --- prediction ------------------------------------------------------------------------------------------------
 
     def inputs(self, frame: pd.DataFrame, features: pa.Table) -> Inputs:
-        """The rows of a frame in this model's vocabulary."""
-        return build(frame, features, self.vocabulary)
+        """The rows of a frame in this model's vocabulary, and the training items that resemble them."""
+        inputs = build(frame, features, self.vocabulary)
+        if self.index:
+            inputs.neighbours = self.index.look_up(inputs.retrieval)
+        return inputs
 
     @torch.inference_mode()
     def predict(
@@ -137,7 +148,7 @@ class CompletionModel:
         if name in self.vocabulary.numbers:
             return self._answer_number(name, rows[chosen], probability)
         known = self.vocabulary.values[name].values
-        best = np.argsort(-probability, axis=1, kind="stable")[:, :4]
+        best = scores.topk(min(4, scores.shape[1])).indices.cpu().numpy()
         width = max(output.logits[name].shape[1] - len(known), 0)
         strings = [
             [known[j] if j < len(known) else self._span_text(frame, inputs, row, j - len(known)) for j in js]
@@ -145,11 +156,15 @@ class CompletionModel:
         ]
         span = self._places(name, inputs, rows[chosen], best[:, 0], len(known) if width else None)
         empty = np.full(len(chosen), np.nan)
+        votes = F.pad(output.votes[name][tensor(chosen)], (0, scores.shape[1] - len(known)))
+        unvoted = (scores - votes / self.temperature[name]).argmax(1).cpu().numpy()
         return Prediction(
             rows=rows[chosen],
             value=np.array([s[0] for s in strings], dtype=object),
             confidence=probability[np.arange(len(chosen)), best[:, 0]],
             number=empty, lower=empty, upper=empty, span=span, copied=best[:, 0] >= len(known),
+            voted=(best[:, 0] < len(known)) & (unvoted != best[:, 0]),
+            neighbours=self._neighbours(name, inputs, rows[chosen], best[:, 0]),
             runners_up=[
                 [(s, round(float(p[j]), 4)) for s, j in zip(ss[1:], js[1:], strict=True) if p[j] > 0.005]
                 for ss, js, p in zip(strings, best, probability, strict=True)
@@ -174,13 +189,26 @@ class CompletionModel:
             confidence=log_probability.exp().clamp(max=1).cpu().numpy(),
             number=empty, lower=empty, upper=empty,
             span=np.array(first, np.int64).reshape(n, 2),
-            copied=np.zeros(n, bool),
+            copied=np.zeros(n, bool), voted=np.zeros(n, bool), neighbours=[[] for _ in range(n)],
             runners_up=[
                 [(known[j], round(float(p[j]), 4)) for j in js if p[j] > 0.005 and not c[j]]
                 for js, p, c in zip(others, shares, chosen, strict=True)
             ],
             member_spans=places,
         )  # fmt: skip
+
+    def _neighbours(
+        self, name: str, inputs: Inputs, rows: np.ndarray, best: np.ndarray
+    ) -> list[list[tuple[str, float]]]:
+        """The neighbours of each row that have the chosen value, with their cosines."""
+        if self.index is None or inputs.neighbours is None:
+            return [[] for _ in rows]
+        positions, cosines, codes = (part[rows] for part in inputs.neighbours)
+        agree = codes[:, :, list(self.vocabulary.values).index(name)] == best[:, None]
+        found: list[list[tuple[str, float]]] = [[] for _ in rows]
+        for i, j in zip(*np.nonzero(agree), strict=True):
+            found[i].append((self.index.ids[positions[i, j]], round(float(cosines[i, j]), 4)))
+        return found
 
     def _can_answer(self, name: str, output: Output) -> bool:
         """Whether there is anything to choose from: not where no training row knew a value."""
@@ -199,7 +227,8 @@ class CompletionModel:
         return Prediction(
             rows=rows, value=value.astype(object), confidence=np.minimum(mass[np.arange(n), best], 1.0), number=value,
             lower=np.minimum(lower, value), upper=np.maximum(upper, value),
-            span=np.full((n, 2), -1), copied=np.zeros(n, bool), runners_up=[[] for _ in range(n)],
+            span=np.full((n, 2), -1), copied=np.zeros(n, bool), voted=np.zeros(n, bool),
+            runners_up=[[] for _ in range(n)], neighbours=[[] for _ in range(n)],
         )  # fmt: skip
 
     def _span_text(self, frame: pd.DataFrame, inputs: Inputs, row: int, span: int) -> str:
@@ -243,8 +272,10 @@ class CompletionModel:
         """Writes the model folder and sets the version."""
         arrays = {f"vocabulary.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in self._plain_arrays().items()}
         weights = {f"generator.{k}": v.cpu().contiguous() for k, v in self.generator.state_dict().items()}
-        save_file(arrays | weights, folder / "model.safetensors")
-        _write(folder / "vocabulary.json", self.vocabulary.strings())
+        index = self.index or Index.empty(len(self.vocabulary.values))
+        found = {"index.vectors": torch.from_numpy(index.vectors), "index.codes": torch.from_numpy(index.codes)}
+        save_file(arrays | weights | found, folder / "model.safetensors")
+        _write(folder / "vocabulary.json", self.vocabulary.strings() | {"index": index.ids})
         self.schema.save(folder / "schema.yaml")
         digest = hashlib.sha256()
         for name in ("model.safetensors", "vocabulary.json", "schema.yaml"):
@@ -281,11 +312,13 @@ class CompletionModel:
             for name in arrays:
                 if name in ("words", "grams", "wide") or name.endswith(".hashed"):
                     arrays[name] = arrays[name].astype(np.uint32)
-            vocabulary = Vocabulary.restore(json.loads((folder / "vocabulary.json").read_text()), arrays)
+            strings = json.loads((folder / "vocabulary.json").read_text())
+            vocabulary = Vocabulary.restore(strings, arrays)
+            index = Index(tensors["index.vectors"].numpy(), tensors["index.codes"].numpy(), strings["index"])
             generator = Generator(schema, vocabulary, Size(**config["size"]))
             weights = {k.removeprefix("generator."): v for k, v in tensors.items() if k.startswith("generator.")}
             generator.load_state_dict(weights)
-            model = cls(schema, vocabulary, generator, config)
+            model = cls(schema, vocabulary, generator, index, config)
             model.calibration = json.loads((folder / "calibration.json").read_text())
             model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
             if (folder / "metrics.json").is_file():
@@ -318,7 +351,8 @@ def _no_answer(rows: np.ndarray) -> Prediction:
     n, unknown = len(rows), np.full(len(rows), np.nan)
     return Prediction(
         rows=rows, value=np.full(n, None, dtype=object), confidence=np.zeros(n), number=unknown, lower=unknown,
-        upper=unknown, span=np.full((n, 2), -1), copied=np.zeros(n, bool), runners_up=[[] for _ in range(n)],
+        upper=unknown, span=np.full((n, 2), -1), copied=np.zeros(n, bool), voted=np.zeros(n, bool),
+        runners_up=[[] for _ in range(n)], neighbours=[[] for _ in range(n)],
     )  # fmt: skip
 
 
@@ -326,13 +360,14 @@ def _join(parts: list[Prediction]) -> Prediction:
     """Batches as one prediction, in the order of the rows."""
     arrays = {
         name: np.concatenate([getattr(p, name) for p in parts])
-        for name in ("rows", "value", "confidence", "number", "lower", "upper", "span", "copied")
+        for name in ("rows", "value", "confidence", "number", "lower", "upper", "span", "copied", "voted")
     }
     order = np.argsort(arrays["rows"], kind="stable")
-    runners_up = [r for p in parts for r in p.runners_up]
+    runners_up, neighbours = ([r for p in parts for r in getattr(p, name)] for name in ("runners_up", "neighbours"))
     member_spans = [s for p in parts for s in p.member_spans]
     return Prediction(
-        **{k: v[order] for k, v in arrays.items()}, runners_up=[runners_up[i] for i in order],
+        **{k: v[order] for k, v in arrays.items()},
+        runners_up=[runners_up[i] for i in order], neighbours=[neighbours[i] for i in order],
         member_spans=[member_spans[i] for i in order] if member_spans else [],
     )  # fmt: skip
 

@@ -73,12 +73,14 @@ class Output:
             for `multi` ones (B, V + K + 1): members, then sizes of the set.
         context: float32 (B, D): the fused vector of each item.
         values: float32 (ΣV, D): the embeddings of the known values, attribute by attribute.
+        votes: categorical attribute → float32 (B, V): what neighbours added to the scores of its known values.
         spans: float32 (B, T · MAX_PHRASE, D): the embeddings of the spans' strings, where an attribute is open.
     """
 
     logits: dict[str, torch.Tensor]
     context: torch.Tensor
     values: torch.Tensor
+    votes: dict[str, torch.Tensor]
     spans: torch.Tensor | None = None
 
 
@@ -114,7 +116,7 @@ class Generator(nn.Module):
         self.context = WordContext(width, 2 if self.open else 1, size.dropout)
         self.word_vector = nn.Linear(vocabulary.word_vector, width) if vocabulary.word_vector else None
         self.vectors = nn.ModuleDict(
-            {n: VectorLevel(len(f["scale"]), width, size.vector_dropout) for n, f in vocabulary.vectors.items()}
+            {n: VectorLevel(len(f["components"]), width, size.vector_dropout) for n, f in vocabulary.vectors.items()}
         )
         self.sequences = nn.ModuleList(
             SequenceLevel(
@@ -230,9 +232,11 @@ class Generator(nn.Module):
         queries = self.query(fused[:, :-1])
         shown = dict(zip([*self.attributes, *self.conditions], visible.unbind(1), strict=True))
         wide = self.wide(batch, shown, groups, text_mask.any(1), levels)
+        sizes = zip(self.categorical, self.value_sizes, strict=False)
+        votes = {n: self.wide.votes(batch, n, size, text_mask.any(1)) for n, size in sizes}
         spans = self._spans(words, strings, text_mask, batch) if self.open else None
-        logits = self._logits(batch, hidden, queries, values, wide, spans, text_mask)
-        return Output(logits, fused[:, -1], values, _means(strings) if self.open and self.training else None)
+        logits = self._logits(batch, hidden, queries, values, wide, votes, spans, text_mask)
+        return Output(logits, fused[:, -1], values, votes, _means(strings) if self.open and self.training else None)
 
     def _words(self, batch: Batch, strings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Words (B, T, D) that have seen their neighbours."""
@@ -311,7 +315,7 @@ class Generator(nn.Module):
 
     def _logits(
         self, batch: Batch, hidden: Hidden, queries: torch.Tensor, values: torch.Tensor, wide: torch.Tensor,
-        spans: tuple[torch.Tensor, torch.Tensor] | None, token_mask: torch.Tensor,
+        votes: dict[str, torch.Tensor], spans: tuple[torch.Tensor, torch.Tensor] | None, token_mask: torch.Tensor,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         scale = 1 / math.sqrt(queries.shape[-1])
         visible_text = token_mask.any(1)[batch.match_row]
@@ -321,7 +325,7 @@ class Generator(nn.Module):
             size = self.value_sizes[i]
             query = queries[:, self.attributes.index(name)]
             score = query @ values[start : start + size].T * scale * 4 + self.value_bias[start : start + size]
-            score = score + self.wide.of(name, wide, size)
+            score = score + self.wide.of(name, wide, size) + votes[name]
             at = torch.nonzero((batch.match_attribute == i) & visible_text).squeeze(1)
             unlisted = hidden.unlisted[name][batch.match_row[at]] if name in hidden.unlisted else None
             bonus = self.match[i, batch.match_length[at] - 1]

@@ -13,7 +13,8 @@ import torch
 
 from attrgan.features import sequence, text
 from attrgan.lake.catalog import members_of
-from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary, fitted_vectors, flat, offsets
+from attrgan.model.neighbours import retrieval_vectors
+from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary, fitted_vectors, flat, item_vectors, offsets
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
@@ -51,6 +52,9 @@ class Inputs:
         word_vectors: float16 (t, P): a pretrained vector per token, or None.
         matches: known values in the text.
         strangers: known cells' values that the vocabulary does not have.
+        retrieval: float32 (N, R), from `retrieval_vectors`.
+        neighbours: positions in the index (N, K), −1 for none, their cosines (N, K) and values (N, K, C); None before
+            there is an index.
     """
 
     codes: np.ndarray
@@ -66,6 +70,8 @@ class Inputs:
     word_vectors: np.ndarray | None
     matches: Matches
     strangers: list[str]
+    retrieval: np.ndarray
+    neighbours: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -103,6 +109,7 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> In
     if not len(tokens["word"]):  # no item has text: one padding token, so that an index into the tokens exists
         tokens = {name: np.zeros((1, *t.shape[1:]), t.dtype) for name, t in tokens.items()}
     token_offsets = offsets(features["text.word"])
+    wide = vocabulary.wide.index(flat(features["text.wide"]))
     rows = len(frame)
     return Inputs(
         codes=np.stack(codes, 1) if codes else np.empty((rows, 0), np.int64),
@@ -111,13 +118,16 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> In
         bins=np.stack(bins, 1) if bins else np.empty((rows, 0), np.int64),
         tokens=tokens,
         token_offsets=token_offsets,
-        wide=vocabulary.wide.index(flat(features["text.wide"])),
+        wide=wide,
         wide_offsets=offsets(features["text.wide"]),
         sequences={name: _sequence(features, name, fitted) for name, fitted in vocabulary.sequences.items()},
         vectors={name: fitted_vectors(features, name, fitted) for name, fitted in vocabulary.vectors.items()},
         word_vectors=_word_vectors(features, vocabulary.word_vector, token_offsets),
         matches=find_values(tokens, token_offsets, vocabulary),
         strangers=list(strangers),
+        retrieval=retrieval_vectors(
+            wide, offsets(features["text.wide"]), vocabulary.idf, *item_vectors(features, "language")
+        ),
     )
 
 
@@ -198,6 +208,7 @@ class Batch:
         word (B, T), gram (B, T, GRAMS), column (B, T): text tokens, `token_mask` (B, T) true where there is one.
         wide, wide_weight (w,), wide_offsets (B + 1,): text features of the linear part with their TF-IDF weights.
         vectors, vector_mask: pretrained level → float32 (B, K), bool (B,); word_vector: float32 (B, T, P) or None.
+        neighbour_codes int64 (B, K, C), neighbour_cosines float32 (B, K): values of similar training items, −1 unknown.
         steps: group → (numbers (B, S, n), hashes (B, S, h), mask (B, S), statistics (B, w)).
         match_row, match_attribute, match_value, match_token, match_length (m,): known values in the text.
     """
@@ -217,6 +228,8 @@ class Batch:
     vectors: dict[str, torch.Tensor]
     vector_mask: dict[str, torch.Tensor]
     word_vector: torch.Tensor | None
+    neighbour_codes: torch.Tensor
+    neighbour_cosines: torch.Tensor
     steps: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]
     match_row: torch.Tensor
     match_attribute: torch.Tensor
@@ -236,6 +249,8 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
     weight = np.where(wide > 0, vocabulary.idf[wide], 0)
     row_of = np.repeat(np.arange(len(rows)), wide_counts)
     norm = np.sqrt(np.bincount(row_of, weights=weight**2, minlength=len(rows)))[row_of]
+    nothing = np.zeros((len(inputs), 0, inputs.codes.shape[1]), np.int64)
+    near = inputs.neighbours or (nothing[..., 0], nothing[..., 0].astype(np.float32), nothing)
     matches = inputs.matches
     match_at, match_counts = _ragged(np.searchsorted(matches.row, np.arange(len(inputs) + 1)), rows)
     return Batch(
@@ -253,6 +268,8 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         wide_offsets=tensor(np.concatenate([[0], np.cumsum(wide_counts)])),
         vectors={name: tensor(vectors[rows]) for name, (vectors, _) in inputs.vectors.items()},
         vector_mask={name: tensor(present[rows]) for name, (_, present) in inputs.vectors.items()},
+        neighbour_codes=tensor(near[2][rows]),
+        neighbour_cosines=tensor(near[1][rows]),
         word_vector=None if inputs.word_vectors is None else tensor(inputs.word_vectors[at]).float(),
         steps={name: _steps(*group, rows) for name, group in inputs.sequences.items()},
         match_row=tensor(np.repeat(np.arange(len(rows)), match_counts)),

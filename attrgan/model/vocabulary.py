@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from attrgan.features import sequence, text
+from attrgan.features import image, sequence, text
 from attrgan.lake.catalog import members_of
 from attrgan.model.sets import Sets
 from attrgan.schema import NOT_APPLICABLE, Schema
@@ -29,7 +29,7 @@ MAX_GRAMS = 30_000
 MAX_PHRASE = 5
 """Words of the longest span that can be copied."""
 VECTORS = {"language": "language.sentence", "image": "image.vector"}
-"""Pretrained level → the feature column that holds one vector per item."""
+"""Pretrained level → the feature column that holds one vector per item (made of parts, as its encoder says)."""
 MAX_COMPONENTS, MAX_FIT = 256, 4000
 
 
@@ -201,7 +201,7 @@ class Vocabulary:
             values, numbers, conditions,
             Hashes.fit(words, MAX_WORDS), Hashes.fit(grams, MAX_GRAMS), wide, idf.astype(np.float32),
             {name: _fit_sequence(features, name) for name in schema.sequences},
-            {name: fitted for name in VECTORS if (fitted := _fit_vectors(features, name))},
+            {name: fit for level in VECTORS for name, fit in _fit_vectors(features, level).items()},
             _word_vector(features),
             {n: Sets.fit(cells, values[n].values) for n, cells in members.items()},
         )  # fmt: skip
@@ -286,26 +286,33 @@ def _fit_sequence(features: pa.Table, name: str) -> dict[str, np.ndarray]:
     return {"edges": edges, "centre": centre.astype(np.float32), "scale": scale.astype(np.float32), "hashed": hashed}
 
 
-def _fit_vectors(features: pa.Table, name: str) -> dict[str, np.ndarray] | None:
-    """Centre, principal components (K, P) and their common scale; None where no item has such a vector.
+def _fit_vectors(features: pa.Table, level: str) -> dict[str, dict[str, np.ndarray]]:
+    """Per part of a level's vector: where it lies, centre, and principal components (K, P); none without items.
 
-    Components keep their relative variances: small ones are noise, and whitening would make them as loud as the others.
+    Components keep their relative variances (small ones are noise, and whitening would make them as loud as the others)
+    and are scaled so that an item's K numbers have unit variance on average.
     """
-    rows = _vectors(features, name)[0]
+    rows = item_vectors(features, level)[0]
     if len(rows) < 2:
-        return None
+        return {}
     sample = rows[:: max(len(rows) // MAX_FIT, 1)]
-    centre, spread = sample.mean(0), sample.std(0) + 1e-6
-    standard = (sample - centre) / spread
-    _, values, components = np.linalg.svd(standard, full_matrices=False)
-    kept = min(MAX_COMPONENTS, len(values))
-    scale = np.full(kept, np.sqrt((values[:kept] ** 2).mean() / len(sample)) + 1e-6)
-    return {"centre": centre, "components": components[:kept] / spread, "scale": scale.astype(np.float32)}
+    widths = image.PARTS if level == "image" and rows.shape[1] == sum(image.PARTS.values()) else {"": rows.shape[1]}
+    fitted, start = {}, 0
+    for part, width in widths.items():
+        column = sample[:, start : start + width]
+        centre, spread = column.mean(0), column.std(0) + 1e-6
+        _, values, components = np.linalg.svd((column - centre) / spread, full_matrices=False)
+        kept = min(MAX_COMPONENTS, len(values))
+        scale = np.sqrt((values[:kept] ** 2).mean() / len(sample)) + 1e-6
+        arrays = {"centre": centre, "components": np.ascontiguousarray(components[:kept] / spread / scale)}
+        fitted[f"{level} {part}".strip()] = arrays | {"start": np.array([start])}
+        start += width
+    return fitted
 
 
-def _vectors(features: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+def item_vectors(features: pa.Table, level: str) -> tuple[np.ndarray, np.ndarray]:
     """float32 (n, P) vectors of the items that have one, and which have: bool (N,)."""
-    column = VECTORS[name]
+    column = VECTORS[level]
     if column not in features.column_names:
         return np.empty((0, 0), np.float32), np.zeros(features.num_rows, bool)
     present = np.diff(offsets(features[column])) > 0
@@ -314,11 +321,12 @@ def _vectors(features: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fitted_vectors(features: pa.Table, name: str, fitted: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """float32 (N, K) components of every item's vector, zeros where it has none, and which have one: bool (N,)."""
-    found, present = _vectors(features, name)
-    result = np.zeros((features.num_rows, len(fitted["scale"])), np.float32)
+    """float32 (N, K) components of a part of every item's vector, zeros without one, and which have one: bool (N,)."""
+    found, present = item_vectors(features, name.split()[0])
+    components, start = fitted["components"], int(fitted["start"][0])
+    result = np.zeros((features.num_rows, len(components)), np.float32)
     if len(found):
-        result[present] = ((found - fitted["centre"]) @ fitted["components"].T) / fitted["scale"]
+        result[present] = (found[:, start : start + components.shape[1]] - fitted["centre"]) @ components.T
     return result, present
 
 

@@ -65,10 +65,16 @@ class Wide(nn.Module):
         self.sparse = nn.EmbeddingBag(self.layout.rows, width, mode="sum", sparse=True)
         nn.init.zeros_(self.sparse.weight)
         self.vectors = nn.ModuleDict(
-            {name: nn.Linear(len(fitted["scale"]), width, bias=False) for name, fitted in vocabulary.vectors.items()}
+            {
+                name: nn.Linear(len(fitted["components"]), width, bias=False)
+                for name, fitted in vocabulary.vectors.items()
+            }
         )
         for parameter in self.vectors.parameters():
             nn.init.zeros_(parameter)
+        self.categorical = list(vocabulary.values)
+        self.vote = nn.Parameter(torch.zeros(max(len(self.categorical), 1)))
+        self.sharpness = nn.Parameter(torch.full((max(len(self.categorical), 1),), 8.0))
         self.own = [  # rows and columns of the weight that say what a cell's own value says
             (*self.layout.inputs[column], *self.layout.outputs[name])
             for name, together in schema.hidden_together.items()
@@ -97,7 +103,8 @@ class Wide(nn.Module):
         score = self.sparse(index[by_row], starts, per_sample_weights=weight[by_row])
         for name, linear in self.vectors.items():
             vector = F.dropout(batch.vectors[name], self.vector_dropout, self.training)
-            score = score + linear(vector * levels[name][:, None])
+            # of length 1 on average: a step of Adam then moves a score as little as it moves it through the words
+            score = score + linear(vector * levels[name][:, None] / vector.shape[1] ** 0.5)
         return score
 
     def _features(
@@ -122,6 +129,21 @@ class Wide(nn.Module):
             start = self.layout.inputs[f"sequence.{name}"][0]
             features.append((at, start + column * (edges.shape[1] + 1) + knot, torch.full((len(at),), 0.5)))
         return features
+
+    def votes(self, batch: Batch, name: str, size: int, text: torch.Tensor) -> torch.Tensor:
+        """What the neighbours add to the scores of a categorical attribute's values, float32 (B, size).
+
+        A softmax over the cosines of the neighbours that know the attribute, times a weight learned per attribute that
+        starts at zero.
+        """
+        i = self.categorical.index(name)
+        if not size:
+            return torch.zeros(len(batch), 0)
+        code = batch.neighbour_codes[:, :, i]
+        knows = (code >= 0) & (batch.neighbour_cosines > 0) & text[:, None]
+        share = (batch.neighbour_cosines * self.sharpness[i]).masked_fill(~knows, -1e4).softmax(1) * knows
+        votes = torch.zeros(len(batch), size).scatter_add(1, code.clamp(min=0), share)
+        return self.vote[i] * votes
 
     @torch.no_grad()
     def forget_own(self) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attrgan.lake.catalog import parse_numbers
+from attrgan.lake.numbers import numbers_of, parse_numbers
 from attrgan.quality import suite
 from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
 
@@ -84,7 +84,8 @@ def batches(
             for name in schema.columns
         }
         for name, attribute in schema.attributes.items():
-            frame |= _attribute(name, attribute, after[name].combine_chunks(), bad.get(name))
+            column = after[name].combine_chunks()
+            frame |= _attribute(after.schema.field(name), attribute, column, bad.get(name))
         for name, group in schema.sequences.items():
             frame |= _steps(name, {c: after[c].combine_chunks() for c in group.columns})
         yield pd.DataFrame(frame, index=pd.Index(chosen))
@@ -96,9 +97,10 @@ def figures(valid: int, quarantined_share: float, null_rates: dict[str, float]) 
     return pd.DataFrame([row | {suite.null_rate(column): rate for column, rate in null_rates.items()}])
 
 
-def _attribute(name: str, attribute: Attribute, column: pa.Array, bad: np.ndarray | None) -> dict[str, Any]:
+def _attribute(field: pa.Field, attribute: Attribute, column: pa.Array, bad: np.ndarray | None) -> dict[str, Any]:
+    name = field.name
     if attribute.min is not None or attribute.max is not None:
-        numbers = parse_numbers(column)
+        numbers = numbers_of(field, column, attribute)
         return {name: numbers if bad is None else np.where(bad, np.nan, numbers)}
     if not attribute.values:
         return {}

@@ -16,6 +16,7 @@ import yaml
 
 from attrgan.errors import CatalogError
 from attrgan.lake.catalog import DELETED, Catalog
+from attrgan.quality import numeric
 from attrgan.quality.dependence import derived, sequence_groups
 from attrgan.quality.profile import AUDIO_FILE, EMAIL, IMAGE_FILE, PHONE, URL, Profile, profiles, word_count
 from attrgan.schema import Schema
@@ -33,7 +34,6 @@ _CATEGORY = (
     "category", "product_category", "类别", "品类", "分类", "类目",
     "product_type", "department", "type", "class", "domain",
 )  # fmt: skip
-_UNITS = ("usd", "eur", "gbp", "cny", "kg", "g", "lb", "oz", "cm", "mm", "inch", "gb", "mb", "ml", "w", "percent")
 _MAGIC = {
     "images": (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*"),
     "audio": (b"fLaC", b"ID3", b"OggS", b"\xff\xfb"),
@@ -75,6 +75,8 @@ def infer_schema(catalog: Catalog) -> tuple[Schema, dict[str, str]]:
     for profile in rest:
         if profile.shape != "list":
             _place(profile, draft)
+            if profile.shape == "text" and profile.name in draft.attributes:
+                draft.comments[profile.name] += numeric.more_than_one_number(profile)
     _place_lists(lists, draft)
     _some_text(columns, draft)
     _open_vocabularies(columns, draft)
@@ -138,6 +140,8 @@ def _identifier(columns: dict[str, Profile]) -> tuple[str, str]:
 def _could_be_id(profile: Profile, place: int) -> bool:
     """Whether distinct values under another name may be ids: short text, or whole numbers, in the first column."""
     if profile.shape == "number":
+        if profile.form:
+            return False
         numbers = profile.numbers
         whole = bool(np.all(numbers == np.round(numbers)))
         return place == 0 and whole and bool(np.all(np.diff(np.sort(numbers)) >= 1)) and len(numbers) > 1
@@ -208,26 +212,14 @@ def _magic(head: bytes) -> str | None:
 
 
 def _number(profile: Profile, draft: _Draft) -> bool:
-    if profile.shape != "number":
+    if profile.shape != "number" or _CODE.search(profile.name) or profile.distinct <= 2:
         return False
-    numbers = profile.numbers[np.isfinite(profile.numbers)]
-    if _CODE.search(profile.name) or profile.distinct <= 2:
-        return False
-    entry: dict[str, Any] = {"kind": "numeric"}
-    unit = next((u for u in _UNITS if re.search(rf"[_\-. (]{u}\)?$", profile.name.lower())), None)
-    if unit:
-        entry["unit"] = unit.upper() if unit in _UNITS[:4] else unit
-    why = f"numeric: {profile.distinct} different numbers from {numbers.min():g} to {numbers.max():g}"
-    if numbers.min() >= 0:
-        entry["min"] = 0.0
-        why += "; none is negative, so less than 0 is refused"
-    draft.attributes[profile.name] = entry
-    draft.comments[profile.name] = why
+    draft.attributes[profile.name], draft.comments[profile.name] = numeric.guess(profile)
     return True
 
 
 def _text(profile: Profile, draft: _Draft) -> bool:
-    if profile.shape != "text":
+    if profile.shape != "text" or numeric.holds_dimensions(profile):
         return False
     words = profile.words()
     named = bool(_TEXT.search(profile.name))

@@ -109,7 +109,7 @@ def _typed_rows(typed: pa.Table, wrong: dict[str, np.ndarray], keep: np.ndarray)
         place = typed.column_names.index(name)
         column = typed[name].combine_chunks()
         cleared = pc.if_else(pa.array(bad), pa.scalar(None, column.type), column)
-        typed = typed.set_column(place, name, cleared)
+        typed = typed.set_column(place, typed.schema.field(name), cleared)
     return typed.filter(pa.array(keep))
 
 

@@ -2,8 +2,13 @@
 
 Each is the mean over the cells that are judged; the supervised term is the mean negative log-likelihood of the cells
 that were hidden on purpose.
+
+As an option the pair is judged instead of each by itself (`relativistic`, RpGAN; Jolicoeur-Martineau, 2019):
+L_D = −log σ(D(x) − D(G(z))), L_G = −log σ(D(G(z)) − D(x)), x and G(z) being values of the same cell; with the
+zero-centred gradient penalties R1 and R2 of D on real and on generated values (R3GAN; Huang et al., 2024).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +21,12 @@ from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import piecewise
 from attrgan.model.sets import Sets
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
+
+ADVERSARIAL = ("standard", "relativistic")
+Critic = Callable[[torch.Tensor], torch.Tensor]
+"""D given an item: values (B, A, D) → logits (B, A)."""
+PENALTY = 0.1
+"""γ of the gradient penalties: γ/2 · (R1 + R2)."""
 
 
 @dataclass
@@ -208,3 +219,49 @@ def loss_d(real: torch.Tensor, fake: torch.Tensor, judged: torch.Tensor) -> torc
 def loss_g(fake: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
     """−log D(G(z)), mean over judged cells; logits (B, A)."""
     return F.softplus(-fake[judged]).mean()
+
+
+def relativistic(winner: torch.Tensor, loser: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
+    """−log σ(winner − loser), mean over judged cells; logits (B, A). D wants the real value to win, G the generated."""
+    return F.softplus(loser[judged] - winner[judged]).mean()
+
+
+def gradient_penalty(critic: Critic, values: torch.Tensor, judged: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of values, and Σ‖∂ Σ D / ∂ values‖² / judged cells: R1 on real values, R2 on generated ones."""
+    values = values.detach().requires_grad_()
+    scores = critic(values)
+    (gradient,) = torch.autograd.grad(scores[judged].sum(), values, create_graph=True)
+    return scores, gradient.square().sum() / judged.sum().clamp(min=1)
+
+
+def of_generator(
+    critic: Critic, real: torch.Tensor, fake: torch.Tensor, judged: torch.Tensor, kind: str
+) -> torch.Tensor:
+    """L_G of a kind in `ADVERSARIAL`; values (B, A, D)."""
+    if kind == "standard":
+        return loss_g(critic(fake), judged)
+    return relativistic(critic(fake), critic(real), judged)
+
+
+def of_discriminator(
+    critic: Critic, real: torch.Tensor, fake: torch.Tensor, judged: torch.Tensor, kind: str
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """L_D of a kind in `ADVERSARIAL`, the penalty beside it, and the share of judged cells in which D is right."""
+    if kind == "standard":
+        on_real, on_fake = critic(real), critic(fake)
+        loss = loss_d(on_real, on_fake, judged)
+        return loss, loss.new_zeros(()), judged_rightly(on_real, on_fake, judged, kind)
+    (on_real, r1), (on_fake, r2) = (gradient_penalty(critic, values, judged) for values in (real, fake))
+    loss = relativistic(on_real, on_fake, judged)
+    return loss, PENALTY / 2 * (r1 + r2), judged_rightly(on_real, on_fake, judged, kind)
+
+
+def judged_rightly(real: torch.Tensor, fake: torch.Tensor, judged: torch.Tensor, kind: str) -> float:
+    """The share of judged cells in which D is right: one half means that it cannot tell; logits (B, A).
+
+    Standard: real above and generated below zero. Relativistic: real above generated; a tie is half right.
+    """
+    real, fake = real[judged], fake[judged]
+    if kind == "relativistic":
+        return float(((real > fake).float() + 0.5 * (real == fake).float()).mean())
+    return float(((real > 0).float().mean() + (fake <= 0).float().mean()) / 2)

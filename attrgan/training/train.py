@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from attrgan.errors import ModelError
-from attrgan.evaluation import calibration, hiding, metrics
+from attrgan.evaluation import calibration, hiding, joint_score, metrics
 from attrgan.evaluation.splits import id_hashes
 from attrgan.model.completion_model import CompletionModel
 from attrgan.schema import Schema
@@ -23,11 +23,12 @@ from attrgan.training.trainer import Options, Trainer
 
 @dataclass
 class Trained:
-    """A finished training: the model, what `metrics.json` says, and the scored holdout cells per attribute."""
+    """A finished training: the model, what `metrics.json` says, the scored holdout cells per attribute, and samples."""
 
     model: CompletionModel
     metrics: dict[str, Any]
     cells: dict[str, pd.DataFrame]
+    joint: joint_score.Joint
 
 
 def train(
@@ -89,17 +90,21 @@ def _train(
     used = np.concatenate([parts.train, parts.validation, parts.calibration])
     save_used(stage, np.sort(id_hashes(frame[schema.id].iloc[used])))
     scored = _score(trainer, parts.holdout, seed=13)
+    holdout, known = frame.iloc[parts.holdout].reset_index(drop=True), frame.iloc[parts.train]
+    joint = joint_score.score(model, holdout, features.take(pa.array(parts.holdout)), known)
     result = metrics.summarise(scored, model) | {
         "seed": options.seed,
         "rows": model.config["rows"],
         "adversarial": {
             "weight": options.adversarial_weight,
+            "loss": options.adversarial_loss,
             "discriminator_accuracy": trainer.discriminator_accuracy(),
         },
+        "joint": joint.metrics,
         "training_seconds": round(time.monotonic() - started, 1),
     }
     (stage / "metrics.json").write_text(metrics.dump(result), encoding="utf-8")
-    return Trained(model, result, scored)
+    return Trained(model, result, scored, joint)
 
 
 def _calibrate(trainer: Trainer) -> None:

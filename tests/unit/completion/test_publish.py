@@ -52,6 +52,16 @@ def test_the_tables_hold_what_the_shards_hold_in_the_order_of_the_shards(night):
     assert result.details["tables"]["quarantine"] is None
 
 
+def test_numbers_in_strings_are_published_as_numbers(night):
+    valid = made.catalog()
+    at = valid.column_names.index("price")
+    cells = [None if p is None else f"{p:.2f} $".replace(".", ",") for p in valid["price"].to_pylist()]
+    strings = valid.set_column(at, "price", pa.array(cells, pa.string()))
+    night.publish(valid=strings, answers={**made.ANSWERS, "price": ("9,50 $", "filled")})
+    assert night.read("products")["price"].to_pylist() == valid["price"].to_pylist()
+    assert 9.5 in night.read("completed")["price"].to_pylist()
+
+
 def test_completed_is_committed_last_and_carries_the_versions_of_the_others(night):
     night.publish(JAN2)
     result = night.publish(JAN1, quarantine=made.quarantined(2))

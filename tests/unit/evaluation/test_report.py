@@ -187,6 +187,21 @@ def test_a_share_is_not_rounded_to_nothing_or_to_all(share, text):
     assert _share(share) == text
 
 
+def test_an_evaluation_shows_items_as_wholes_beside_real_rows(tmp_path):
+    ways = {"one_by_one": 0.75, "alone": 0.5}
+    joint = dict.fromkeys(("energy_score", "two_sample", "jensen_shannon"), ways)
+    joint |= {name: ways | {"real": 0.875} for name in ("pairs", "triples")}
+    joint |= {"rows": 1000, "samples": 5, "inside_samples": None}
+    evaluation_report({"attributes": {}, "joint": joint}, tmp_path / "report.html", [])
+    page = Page(tmp_path / "report.html")
+    assert page.row("Energy score (lower is better)")[1:] == ["0.750", "0.500", "–"]
+    assert page.row("Completed told from real by a classifier")[1:] == ["0.750", "0.500", "0.500"]
+    assert page.row("Pairs of values that occur in real rows")[1:] == ["0.750", "0.500", "0.875"]
+    assert "1,000 items" in page.source
+    evaluation_report({"attributes": {}, "joint": {"rows": 0}}, tmp_path / "none.html", [])
+    assert "Items as wholes" not in (tmp_path / "none.html").read_text()
+
+
 def test_an_evaluation_shows_accuracy_beside_the_baseline_and_embeds_plots(tmp_path):
     picture = tmp_path / "losses.png"
     picture.write_bytes(b"\x89PNG")

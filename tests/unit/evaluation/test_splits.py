@@ -39,9 +39,19 @@ def test_the_order_of_rows_does_not_matter():
 
 def test_shares_are_those_that_the_promise_was_sized_for():
     parts = split(ids(10_000))
-    assert len(parts.calibration) == 2000
-    assert len(parts.validation) == 1000
+    assert len(parts.calibration) == 1500
+    assert len(parts.validation) == 500
     assert 850 < len(parts.holdout) < 1150
+
+
+def test_a_large_catalog_spends_no_more_rows_than_sharpen_a_promise():
+    parts = split(ids(40_000))
+    assert (len(parts.calibration), len(parts.validation)) == (2500, 1000)
+
+
+def test_no_part_shrinks_where_the_catalog_grows():
+    sizes = [(len(split(ids(n)).calibration), len(split(ids(n)).validation)) for n in range(50, 3000, 173)]
+    assert sizes == sorted(sizes) == sorted(sizes, key=lambda s: s[1])
 
 
 def test_a_hundred_rows_leave_twenty_to_calibrate_on():

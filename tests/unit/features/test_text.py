@@ -25,6 +25,10 @@ def encode(frame, columns):
 @example("全新华为手机 Mate-60 Pro，256GB！")
 @example("ﬁne Straße ǅ İstanbul 1.234,50 €")
 @example("e\u0301cole हिन्दी ไทย 한국어 עִבְרִית")
+@example("LG전자 ตู้เย็น น้ำ ທີ່ ទូរទឹកកក ရေခဲ ﾊﾟﾅ كـــتاب ﷺ ـــ")
+@example("soft\u00adhyphen zero\u200bwidth \ufeffbom\u200d 葛\U000e0100 👩\u200d🔬 1\ufe0f\u20e3")
+@example("XPS-13/9310 5,6L 1.5-inch x² ½ Ⅻ ıİ ١٢٨")
+@example("z" + "\u0301\u0327" * 40 + "algo" + "\u200b" * 9 + "x")
 def test_offsets_cut_exactly_the_token_out_of_the_raw_text(raw):
     tokens = tokenize(raw)
     for word, start, end in tokens:
@@ -57,9 +61,80 @@ def test_numbers_with_a_point_or_comma_stay_whole():
 
 def test_marks_belong_to_the_letter_they_stand_on():
     """A value that is copied must not lose its accents."""
-    for word in ("cafe\u0301", "हिन्दी", "ตู้เย็น", "مُحَمَّد"):
+    for word in ("cafe\u0301", "हिन्दी", "ตู้", "مُحَمَّد"):
         assert [raw_word for raw_word, _, _ in tokenize(word)] == [normalise(word)]
         assert tokenize(f"«{word}»")[0][1:] == (1, 1 + len(word))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("ตู้เย็นสีดำ", ["ตู้", "เย็", "น", "สี", "ดํา"]),
+        ("ຕູ້ເຢັນ", ["ຕູ້", "ເຢັ", "ນ"]),
+        ("ទូរទឹក", ["ទូ", "រ", "ទឹ", "ក"]),
+        ("ရေခဲ", ["ရေ", "ခဲ"]),
+        ("日本のｶﾞｽ", ["日", "本", "の", "ガ", "ス"]),
+        ("삼성전자 LG전자의 S23울트라", ["삼성전자", "lg", "전자의", "s23", "울트라"]),
+        (unicodedata.normalize("NFD", "삼성 전자"), ["삼성", "전자"]),
+    ],
+)
+def test_where_words_are_not_spaced_a_token_is_a_character_with_its_marks(text, tokens):
+    """Else a value could only be copied together with the sentence around it."""
+    assert [word for word, _, _ in tokenize(text)] == tokens
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("كتاب", "كـــتاب"),
+        ("محمد", "مُحَمَّد"),
+        ("كتاب", "ﻛﺘﺎب"),
+        ("עברית", "עִבְרִית"),
+        ("שלום", "שָׁלוֹם"),
+        ("می\u200cخواهم", "میخواهم"),
+        ("क्\u200dष", "क्ष"),
+        ("Điện", unicodedata.normalize("NFD", "ĐIỆN")),
+        ("softhyphen", "soft\u00adhyphen"),
+        ("zerowidth", "zero\u200bwidth"),
+        ("İSTANBUL", "istanbul"),
+        ("ISPARTA", "ısparta"),
+        ("１２８", "١٢٨"),
+        ("ﬁne", "FINE"),
+        ("naïve", "nai\u0308ve"),
+    ],
+)
+def test_spellings_that_look_alike_are_one_word(one, other):
+    assert len(tokenize(one)) == len(tokenize(other)) == 1
+    assert tokenize(one)[0][0] == tokenize(other)[0][0]
+
+
+@pytest.mark.parametrize(("one", "other"), [("schon", "schön"), ("cote", "côté"), ("कम", "काम"), ("5.6", "56")])
+def test_spellings_that_mean_something_else_are_two_words(one, other):
+    assert tokenize(one)[0][0] != tokenize(other)[0][0]
+
+
+def test_an_invisible_character_around_a_word_is_not_copied_with_it():
+    assert tokenize("\u200b\u200eabc\u00ad\u200b é\u200d") == [("abc", 2, 5), ("é", 8, 9)]
+
+
+def test_model_numbers_are_copied_as_they_are_written():
+    raw = "Dell XPS-13/9310, 5,6L, 1.5-inch"
+    tokens = tokenize(raw)
+    assert [w for w, _, _ in tokens] == ["dell", "xps", "13", "9310", "5,6", "l", "1.5", "inch"]
+    assert raw[tokens[1][1] : tokens[3][2]] == "XPS-13/9310"
+    assert raw[tokens[6][1] : tokens[7][2]] == "1.5-inch"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["a" + "\u0301\u0327" * 200_000, "a" * 500_000,
+     "가" * 200_000, "\u200b" * 500_000, "a\u200b" * 100_000, "ก็" * 100_000],
+    ids=["marks", "letters", "syllables", "invisible", "alternating", "thai"],
+)  # fmt: skip
+def test_a_token_is_bounded_whatever_the_text(hostile):
+    tokens = tokenize(hostile)
+    assert all(len(word) <= 200 for word, _, _ in tokens)
+    assert len(encode(pd.DataFrame({"t": [hostile]}), ["t"])["text.word"][0].as_py()) <= MAX_TOKENS
 
 
 def test_words_are_the_same_in_any_case_and_width():

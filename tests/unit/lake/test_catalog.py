@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attrgan.errors import CatalogError
-from attrgan.lake.catalog import canonical_list, coerce, parse_numbers, read_catalog, to_frame
+from attrgan.lake.catalog import canonical_list, coerce, read_catalog, to_frame
+from attrgan.lake.numbers import parse_numbers
 from attrgan.schema import Schema
 
 SCHEMA = Schema.parse({
@@ -413,3 +414,43 @@ def test_csv_cells_are_read_as_they_were_written(tmp_path, rows):
     assert found.table.num_rows == len(rows)
     got = [(a or "", b or "") for a, b in zip(found.table["id"].to_pylist(), found.table["v"].to_pylist(), strict=True)]
     assert got == rows
+
+
+# --- numbers in strings --------------------------------------------------------------------------------------------
+
+
+def priced(tmp_path, cells: list[str], **attribute) -> tuple[pa.Table, dict, Schema]:
+    """The price column of a CSV file after `coerce`, and the cells that do not fit."""
+    schema = Schema.parse({"id": "id", "attributes": {"price": {"kind": "numeric", **attribute}}})
+    rows = "".join(f'{i},"{cell}"\n' for i, cell in enumerate(cells))
+    table, wrong = coerce(read_catalog(write(tmp_path, "c.csv", "id,price\n" + rows)).table, schema)
+    return table, wrong, schema
+
+
+def test_numbers_that_no_program_writes_stay_as_they_were_received_and_are_read(tmp_path):
+    cells = ["1.299,00 €", "", "19,90 €"]
+    table, wrong, schema = priced(tmp_path, cells, unit="EUR")
+    assert wrong == {}
+    assert table["price"].to_pylist() == ["1.299,00 €", None, "19,90 €"]
+    np.testing.assert_equal(to_frame(table, schema)["price"].tolist(), [1299, np.nan, 19.9])
+
+
+def test_a_slice_is_read_in_the_form_of_the_whole(tmp_path):
+    table, _, schema = priced(tmp_path, ["1.299", "19,90"])
+    assert to_frame(table.slice(0, 1), schema)["price"].tolist() == [1299]
+
+
+def test_ranges_and_dimensions_are_of_a_wrong_type(tmp_path):
+    _, wrong, _ = priced(tmp_path, ["10 cm", "10–12 cm", "10 x 20 x 5 cm", "1 m", "5 kg"], unit="cm")
+    assert np.flatnonzero(wrong["price"]).tolist() == [1, 2, 4]
+
+
+def test_a_column_in_another_unit_altogether_is_bad_input(tmp_path):
+    with pytest.raises(CatalogError, match="none of the 2 cells of column 'price' is a number"):
+        priced(tmp_path, ["5 €", "7 €"], unit="USD")
+
+
+def test_an_example_in_the_schema_says_how_a_doubtful_column_is_read(tmp_path):
+    table, _, schema = priced(tmp_path, ["1.299", "2.499"], format="1.299,00")
+    assert table["price"].type == pa.string(), "as numbers they would no longer be what was received"
+    assert to_frame(table, schema)["price"].tolist() == [1299, 2499]

@@ -8,8 +8,9 @@ import pytest
 from small_catalog import SCHEMA, frame
 
 from attrgan.features import cache
-from attrgan.model.inputs import Layout, batch, build
+from attrgan.model.inputs import batch, build
 from attrgan.model.vocabulary import Vocabulary
+from attrgan.model.wide import Layout
 from attrgan.schema import Schema
 
 

@@ -209,6 +209,85 @@ def test_csv_is_typed_by_its_values():
     assert schema.attributes["zip"].kind == "categorical"
 
 
+@pytest.mark.parametrize(
+    ("cells", "unit", "example"),
+    [
+        ([f"${i * 37 % 2000 + 0.5:,.2f}" for i in range(ROWS)], "$", "$1,036.50"),
+        ([f"1.{i + 100},{i % 10}0 €" if i % 3 else f"{i},50 €" for i in range(ROWS)], "EUR", "1.101,10 €"),
+        ([f"{[128, 256, 512][i % 3]}GB" if i % 4 else "1 TB" for i in range(ROWS)], "GB", "256GB"),
+        ([f"{10 + i % 7}.{i % 3} in" for i in range(ROWS)], "in", "10.0 in"),
+        ([f"{1 + i % 5} Stück" for i in range(ROWS)], "Stück", "1 Stück"),
+    ],
+)  # fmt: skip
+def test_numbers_that_people_wrote_are_numeric_with_their_unit_and_an_example(cells, unit, example):
+    schema, comments = infer_schema(untyped(base(size=cells)))
+    attribute = schema.attributes["size"]
+    assert (attribute.kind, attribute.unit, attribute.format) == ("numeric", unit, example)
+    assert coerce(untyped(base(size=cells)).table, schema)[1] == {}
+    assert "quarantined" not in comments["size"]
+
+
+def test_a_few_cells_that_are_no_numbers_are_counted_in_the_comment():
+    cells = ["10–12 cm" if i == 7 else f"{i} cm" for i in range(ROWS)]
+    schema, comments = infer_schema(catalog_of(base(size=cells)))
+    assert schema.attributes["size"].unit == "cm"
+    assert "1 of 200 cells are no such numbers: their rows will be quarantined" in comments["size"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [f"i{i % 4 * 2 + 3}" for i in range(ROWS)],
+        [f"0{i % 9}123 kg" for i in range(ROWS)],
+        [f"{i % 9 * 10}-{i % 9 * 10 + 9}" for i in range(ROWS)],
+        [f"{3 + i % 5}{'rd' if i % 5 == 0 else 'th'}" for i in range(ROWS)],
+        [f"{32 + i % 4}{'ABCD'[i % 4]}" for i in range(ROWS)],
+    ],
+)
+def test_codes_ranges_and_sizes_with_letters_are_no_numbers(cells):
+    assert guess(base(size=cells)).attributes["size"].kind != "numeric"
+
+
+@pytest.mark.parametrize("name", ["model_year", "seen"])
+def test_years_are_right_only_when_exact(name):
+    attribute = guess(base(**{name: [1998 + i % 27 for i in range(ROWS)]})).attributes[name]
+    assert (attribute.tolerance, attribute.min, attribute.max) == (0, 1900, 2100)
+
+
+def test_prices_of_about_two_thousand_are_no_years():
+    assert guess(base(price=[1998.5 + i % 27 for i in range(ROWS)])).attributes["price"].tolerance == 0.05
+
+
+def test_what_slipped_into_a_column_is_pointed_out():
+    cells = [float(1 + i % 30) for i in range(2 * ROWS)]
+    columns = {n: c + c for n, c in base().items()} | {
+        "product_id": list(range(2 * ROWS)),
+        "size": [*cells[:-1], 972430.0],
+    }
+    assert "99% are at most 30: a `max`" in infer_schema(catalog_of(columns))[1]["size"]
+
+
+def test_dimensions_stay_text_and_the_comment_says_what_would_be_better():
+    cells = [f"{10 + i % 5} x {20 + i % 4} x {i % 3 + 1} cm" for i in range(ROWS)]
+    schema, comments = infer_schema(catalog_of(base(size=cells)))
+    assert schema.attributes["size"].kind == "open"
+    assert "a numeric column for each would be predicted better" in comments["size"]
+
+
+def test_sizes_in_units_that_are_not_one_another_stay_text_and_the_comment_says_what_would_be_better():
+    cells = [f"{1 + i % 40} {['OZ', 'CT', 'Oz.'][i % 3]}" for i in range(ROWS)]
+    schema, comments = infer_schema(catalog_of(base(size=cells)))
+    assert schema.attributes["size"].kind != "numeric"
+    assert "units that are not one another (OZ, CT)" in comments["size"]
+
+
+def test_a_unit_in_brackets_behind_the_name_is_the_unit():
+    attributes = guess(
+        base(**{"weight (kg)": np.linspace(0, 9, ROWS), "长度（厘米）": np.linspace(3, 9, ROWS)})
+    ).attributes
+    assert (attributes["weight (kg)"].unit, attributes["长度（厘米）"].unit) == ("kg", "厘米")
+
+
 def test_five_rows_and_sixty_columns():
     columns = {"sku": [1, 2, 3, 4, 5], "a": [1.5, 2.0, None, 4.0, 5.5]} | {
         f"c{i}": ["x", "y", "x", None, "x"] for i in range(60)

@@ -95,7 +95,10 @@ def test_a_resumed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path
 
 @pytest.mark.parametrize(
     "changes",
-    [{"epochs": 2}, {"epochs": 9, "patience": 1, "learning_rate": 0.0, "wide_learning_rate": 0.0}],
+    [
+        {"epochs": 2},
+        {"epochs": 9, "patience": 1, "learning_rate": 0.0, "wide_learning_rate": 0.0, "vector_learning_rate": 0.0},
+    ],
     ids=["the last epoch", "no progress"],
 )
 def test_a_training_killed_after_its_last_checkpoint_ends_as_an_undisturbed_one(tmp_path, monkeypatch, changes):
@@ -303,3 +306,27 @@ def test_a_closed_vocabulary_is_all_a_model_ever_answers(tmp_path):
     train(schema, frame, cache.encode(frame, schema), OPTIONS, tmp_path, say=lambda _: None)
     done = CompletionModel.load(tmp_path).complete(frame)
     assert set(done["value"]) <= {"red", "blue"}
+
+
+def test_the_relativistic_loss_is_logged_checkpointed_and_scored_as_the_standard_one_is(tmp_path):
+    options = dataclasses.replace(OPTIONS, adversarial_loss="relativistic")
+    folder = run(tmp_path / "model", options)
+    lines = [json.loads(x) for x in (folder / "training_log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "step" in line]
+    assert steps
+    assert all(line["loss_d"] > 0 and line["loss_g"] > 0 and 0 <= line["d_accuracy"] <= 1 for line in steps)
+    found = json.loads((folder / "metrics.json").read_text())["adversarial"]
+    assert found["loss"] == "relativistic"
+    assert 0 <= found["discriminator_accuracy"] <= 1
+    with pytest.raises(Killed):
+        run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(1))
+    assert weights(run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)) == weights(folder)
+    assert weights(run(tmp_path / "standard")) != weights(folder)
+
+
+def test_holdout_rows_are_completed_several_times_and_judged_as_wholes(trained):
+    found = json.loads((trained / "metrics.json").read_text())["joint"]
+    assert 0 < found["rows"] <= len(split(items()["sku"]).holdout)
+    for name in ("energy_score", "two_sample", "jensen_shannon", "pairs", "triples"):
+        assert {"one_by_one", "alone"} <= set(found[name])
+    assert found["inside_expected"] == pytest.approx(4 / 6)
