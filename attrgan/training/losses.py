@@ -19,7 +19,7 @@ from attrgan.evaluation.hiding import Mask
 from attrgan.model.generator import Generator, Hidden, Output
 from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import piecewise
-from attrgan.model.sets import Sets
+from attrgan.model.sets import NEVER, Sets
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 
 ADVERSARIAL = ("standard", "relativistic")
@@ -133,7 +133,7 @@ def supervised(output: Output, target: Targets, generator: Generator) -> tuple[t
     total, count = output.context.new_zeros(()), 0
     each: dict[str, float] = {}
     for name, right in target.index.items():
-        asked = target.asked(name)
+        asked = target.asked(name) & _possible(output.logits[name], right)
         n = int(asked.sum())
         if not n:
             continue
@@ -141,6 +141,13 @@ def supervised(output: Output, target: Targets, generator: Generator) -> tuple[t
         total, count = total + loss, count + n
         each[name] = float(loss.detach()) / n
     return total / max(count, 1), each
+
+
+def _possible(logits: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """bool (B,): the right candidate is one at all: a span is none where the item's text is withheld."""
+    if right.ndim > 1 or not logits.shape[1]:
+        return torch.ones(len(right), dtype=torch.bool)
+    return logits.detach().gather(1, right.clamp(min=0)[:, None])[:, 0] > NEVER / 2
 
 
 def real_values(batch: Batch, generator: Generator, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -180,7 +180,7 @@ def test_d_takes_no_step_on_the_loss_of_g_and_g_none_on_the_loss_of_d(monkeypatc
     after = trainer.discriminator.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     monkeypatch.undo()
-    monkeypatch.setattr(losses, "supervised", lambda output, _: (output.context.sum() * 0, {}))
+    monkeypatch.setattr(losses, "supervised", lambda output, *_: (output.context.sum() * 0, {}))
     trainer.options = dataclasses.replace(trainer.options, adversarial_weight=0.0)
     trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
     assert any(not torch.equal(before[n], v) for n, v in trainer.discriminator.state_dict().items())
