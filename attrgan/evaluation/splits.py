@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 HOLDOUT = 0.10
-CALIBRATION = (0.15, 0.20, 300, 2500)
-VALIDATION = (0.05, 0.10, 100, 1000)
+CALIBRATION = (0.15, 0.20, 300, 1500)
+VALIDATION = (0.05, 0.10, 100, 500)
 """Share of a large catalog and of a small one, the rows up to which the latter holds, and the most rows: past them more
 cells sharpen neither a promise nor a temperature as much as they would the model."""
 SALT = "attrgan"

@@ -78,6 +78,7 @@ class CompletionModel:
         self.index = index
         self.config = config or {}
         self.temperature: dict[str, float] = dict.fromkeys(schema.attributes, 1.0)
+        self.estimate: dict[str, str] = dict.fromkeys(vocabulary.numbers, "likeliest")
         self.calibration: dict[str, dict[str, Any]] = {}
         self.metrics: dict[str, Any] = {}
 
@@ -218,8 +219,8 @@ class CompletionModel:
     def _answer_number(self, name: str, rows: np.ndarray, probability: np.ndarray) -> Prediction:
         numbers = self.vocabulary.numbers[name]
         mass = probability @ numbers.within.T.astype(np.float64)
-        best = mass.argmax(1)
         cumulated = probability.cumsum(1)
+        best = mass.argmax(1) if self.estimate.get(name) != "median" else (cumulated >= 0.5 - 1e-9).argmax(1)
         lower = numbers.low[(cumulated >= (1 - INTERVAL) / 2).argmax(1)]
         upper = numbers.high[(cumulated >= (1 + INTERVAL) / 2 - 1e-9).argmax(1)]
         value = numbers.value[best]
@@ -321,6 +322,7 @@ class CompletionModel:
             model = cls(schema, vocabulary, generator, index, config)
             model.calibration = json.loads((folder / "calibration.json").read_text())
             model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
+            model.estimate = {name: model.calibration[name]["estimate"] for name in vocabulary.numbers}
             if (folder / "metrics.json").is_file():
                 model.metrics = dict(json.loads((folder / "metrics.json").read_text()))
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:

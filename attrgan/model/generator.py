@@ -25,6 +25,7 @@ from attrgan.features import sequence, text
 from attrgan.model.fusion import Fusion
 from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import SequenceLevel, TextEmbedding, VectorLevel, WordContext, piecewise
+from attrgan.model.numeric import NumericHead
 from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary
 from attrgan.model.wide import Wide
 from attrgan.schema import Schema
@@ -165,7 +166,7 @@ class Generator(nn.Module):
             row[len(n.edges) :] = float(n.edges[-1])
         self.register_buffer("edges", edges, persistent=False)
         self.number = nn.Parameter(torch.randn(len(numbers), edges.shape[1], width) * 0.1)
-        self.bins = nn.ModuleList(nn.Linear(width, len(n.value)) for n in numbers)
+        self.numbers = NumericHead(self.schema, vocabulary.numbers, edges, width)
 
     def _set_parts(self, vocabulary: Vocabulary, width: int) -> None:
         self.set_size = nn.ModuleList()
@@ -234,8 +235,9 @@ class Generator(nn.Module):
         wide = self.wide(batch, shown, groups, text_mask.any(1), levels)
         sizes = zip(self.categorical, self.value_sizes, strict=False)
         votes = {n: self.wide.votes(batch, n, size, text_mask.any(1)) for n, size in sizes}
-        spans = self._spans(words, strings, text_mask, batch) if self.open else None
+        spans = self._spans(words, text_mask, batch) if self.open else None
         logits = self._logits(batch, hidden, queries, values, wide, votes, spans, text_mask)
+        logits |= self._numeric_logits(batch, queries, visible, wide)
         return Output(logits, fused[:, -1], values, votes, _means(strings) if self.open and self.training else None)
 
     def _words(self, batch: Batch, strings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -298,15 +300,13 @@ class Generator(nn.Module):
         stacked = torch.stack([tokens[n] for n in [*self.attributes, *self.conditions]], 1)
         return self.name + torch.where(visible[..., None], stacked, self.mask)
 
-    def _spans(
-        self, words: torch.Tensor, strings: torch.Tensor, token_mask: torch.Tensor, batch: Batch
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _spans(self, words: torch.Tensor, token_mask: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the spans' scores are made of, (3, B, T, D) for start, end and words; which spans are one, (B, T, L).
 
         A span's embedding is linear in its first token, its last one and the mean of its words, so its score against a
         query is a sum of three numbers per token: no span ever gets a vector of its own.
         """
-        parts = torch.stack([self.span_start(words), self.span_end(words), self.span_words(strings)])
+        parts = torch.stack([self.span_start(words), self.span_end(words), self.span_words(words)])
         valid = torch.zeros(*token_mask.shape, MAX_PHRASE, dtype=torch.bool)
         for n in range(min(MAX_PHRASE, token_mask.shape[1])):
             same = batch.column[:, n:] == batch.column[:, : token_mask.shape[1] - n]
@@ -353,10 +353,14 @@ class Generator(nn.Module):
                 score = torch.cat([score, sizes(query)], 1)
             logits[name] = score
             start += size
-        for i, name in enumerate(self.numeric):
-            score = self.bins[i](queries[:, self.attributes.index(name)])
-            logits[name] = score + self.wide.of(name, wide, score.shape[1])
         return logits
+
+    def _numeric_logits(
+        self, batch: Batch, queries: torch.Tensor, visible: torch.Tensor, wide: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        at = [self.attributes.index(name) for name in self.numeric]
+        scores = self.numbers(queries[:, at], batch.numbers, visible[:, at])
+        return {n: score + self.wide.of(n, wide, score.shape[1]) for n, score in zip(self.numeric, scores, strict=True)}
 
 
 def mean_of(embeddings: torch.Tensor, there: torch.Tensor) -> torch.Tensor:

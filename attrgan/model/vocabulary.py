@@ -81,11 +81,12 @@ class Numbers:
         """Fits atoms and bins on the known values, float64 (n,) without NaN."""
         known = np.sort(cells.astype(np.float64)) if len(cells) else np.zeros(1)
         unique, counts = np.unique(known, return_counts=True)
-        many = len(unique) > BINS
-        atoms = unique[counts >= max(2, len(known) / (2 * BINS))] if many else unique
+        bins = int(np.clip(len(known) // 8, 16, BINS))  # a bin of which two values are known is learned by nobody
+        many = len(unique) > bins
+        atoms = unique[counts >= max(2, len(known) / (2 * bins))] if many else unique
         groups = [np.full(int(counts[unique == a][0]), a) for a in atoms]
         rest = known[~np.isin(known, atoms)]
-        groups += [g for g in np.array_split(rest, max(BINS - len(atoms), 16)) if len(g)]
+        groups += [g for g in np.array_split(rest, max(bins - len(atoms), 16)) if len(g)]
         # a bin's own value is one that occurred, so that what is written is a number of the catalog
         groups.sort(key=lambda g: (float(g[(len(g) - 1) // 2]), float(g[0])))
         value = np.array([g[(len(g) - 1) // 2] for g in groups])

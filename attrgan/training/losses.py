@@ -51,7 +51,7 @@ def hidden_cells(mask: Mask) -> Hidden:
 
 
 def choose_unlisted(
-    batch: Batch, generator: Generator, vocabulary: Vocabulary, rng: np.random.Generator, rate: float = 0.15
+    batch: Batch, generator: Generator, vocabulary: Vocabulary, rng: np.random.Generator, rate: float = 0.5
 ) -> dict[str, torch.Tensor]:
     """Open attribute → bool (B,): items whose true value is to be found in the text as if nobody had ever listed it.
 

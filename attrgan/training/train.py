@@ -108,10 +108,14 @@ def _train(
 
 
 def _calibrate(trainer: Trainer) -> None:
-    """Temperatures from validation rows, then thresholds from calibration rows."""
+    """Temperatures and estimates from validation rows, then thresholds from calibration rows."""
     model, schema = trainer.model, trainer.schema
     for name, (logits, right) in trainer.validation_scores().items():
         model.temperature[name] = calibration.fit_temperature(logits, right, trainer.cost(name))
+        if name in model.estimate and right:
+            scores = np.concatenate(logits) / model.temperature[name]
+            numbers = model.vocabulary.numbers[name]
+            model.estimate[name] = calibration.choose_estimate(scores, np.concatenate(right), numbers)
     cells = _score(trainer, trainer.data.parts.calibration, seed=5)
     nothing = pd.DataFrame({"confidence": [], "right": []})
     for name in schema.attributes:
@@ -122,7 +126,8 @@ def _calibrate(trainer: Trainer) -> None:
             schema.target(name),
             schema.confidence_level,
         )
-        model.calibration[name] = {"temperature": model.temperature[name], **promise.as_dict()}
+        fitted = {"temperature": model.temperature[name], "estimate": model.estimate.get(name)}
+        model.calibration[name] = fitted | promise.as_dict()
 
 
 def _score(trainer: Trainer, rows: np.ndarray, seed: int) -> dict[str, pd.DataFrame]:

@@ -46,6 +46,7 @@ class Options:
     learning_rate: float = 2e-3
     wide_learning_rate: float = 0.15
     vector_learning_rate: float = 0.05
+    bias_learning_rate: float = 0.02
     discriminator_learning_rate: float = 2e-3
     ema: float = 0.99
     patience: int = 4
@@ -94,7 +95,7 @@ class Trainer:
         rows = len(parts.train)
         self.batch_size = options.batch_size or int(np.clip(2 ** round(np.log2(rows / 40)), 16, 192))
         self.steps = max(-(-rows // self.batch_size), 1)
-        self.epochs = options.epochs or int(np.clip(round(1000 / self.steps), 8, 30))
+        self.epochs = options.epochs or int(np.clip(round(300 / self.steps), 6, 30))
         self._optimizers()
 
     def _index(self) -> None:
@@ -107,15 +108,19 @@ class Trainer:
         inputs.neighbours = self.model.index.look_up(inputs.retrieval, trained)
 
     def _optimizers(self) -> None:
-        wide, vectors = self.generator.wide.sparse.weight, [
-            *self.generator.wide.vectors.parameters(), self.generator.wide.vote, self.generator.wide.sharpness
-        ]  # fmt: skip
-        linear = {id(p) for p in (wide, *vectors)}
-        deep = [p for p in self.generator.parameters() if id(p) not in linear]
-        groups: list[dict[str, Any]] = [{"params": deep}, {"params": vectors, "lr": self.options.vector_learning_rate}]
+        generator, wide = self.generator, self.generator.wide
+        vectors = [*wide.vectors.parameters(), wide.vote, wide.sharpness]
+        numbers = generator.numbers
+        biases = [generator.match, generator.span_length, generator.value_bias, numbers.start, numbers.linear]
+        apart = {id(p) for p in (wide.sparse.weight, *vectors, *biases)}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in generator.parameters() if id(p) not in apart]},
+            {"params": vectors, "lr": self.options.vector_learning_rate},
+            {"params": biases, "lr": self.options.bias_learning_rate},
+        ]
         self.optimizers = {
             "deep": torch.optim.AdamW(groups, self.options.learning_rate, weight_decay=0.01),
-            "wide": torch.optim.Adagrad([wide], self.options.wide_learning_rate),
+            "wide": torch.optim.Adagrad([wide.sparse.weight], self.options.wide_learning_rate),
             "discriminator": torch.optim.AdamW(
                 self.discriminator.parameters(), self.options.discriminator_learning_rate, betas=(0.5, 0.9)
             ),

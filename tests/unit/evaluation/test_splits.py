@@ -46,7 +46,7 @@ def test_shares_are_those_that_the_promise_was_sized_for():
 
 def test_a_large_catalog_spends_no_more_rows_than_sharpen_a_promise():
     parts = split(ids(40_000))
-    assert (len(parts.calibration), len(parts.validation)) == (2500, 1000)
+    assert (len(parts.calibration), len(parts.validation)) == (1500, 500)
 
 
 def test_no_part_shrinks_where_the_catalog_grows():
