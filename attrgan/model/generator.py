@@ -9,7 +9,7 @@ Choices:
 - candidates of one attribute share one softmax: known values (`n/a` among them), and for open attributes every span of
   the item's own text; a span that spells a known value counts for that value;
 - the candidates of a `multi` attribute are the members of its sets, and a distribution over sets stands in the place of
-  the softmax (`sets.py`): members are scored as values are, sizes by the same query;
+  the softmax (`sets.py`): members are scored as values are, sizes by the same query; listed sets have a bias each;
 - beside the deep part stands a linear one (`wide.py`);
 - z enters through a projection that starts at zero: it costs nothing until the adversarial loss asks for it.
 """
@@ -70,7 +70,7 @@ class Output:
 
     Attributes:
         logits: attribute → float32 (B, V), for open attributes (B, V + T · MAX_PHRASE): spans by start, then length;
-            for `multi` ones (B, V + K + 1): members, then sizes of the set.
+            for `multi` ones (B, V + K + 1 + L): members, then sizes, then listed sets.
         context: float32 (B, D): the fused vector of each item.
         values: float32 (ΣV, D): the embeddings of the known values, attribute by attribute.
         votes: categorical attribute → float32 (B, V): what neighbours added to the scores of its known values.
@@ -90,6 +90,7 @@ class Generator(nn.Module):
     size: Size
     sequences: nn.ModuleList
     set_size: nn.ModuleList
+    set_listed: nn.ParameterList
     string_words: torch.Tensor
     string_grams: torch.Tensor
     string_counts: torch.Tensor
@@ -168,14 +169,17 @@ class Generator(nn.Module):
         self.bins = nn.ModuleList(nn.Linear(width, len(n.value)) for n in numbers)
 
     def _set_parts(self, vocabulary: Vocabulary, width: int) -> None:
-        self.set_size = nn.ModuleList()
+        self.set_size, self.set_listed = nn.ModuleList(), nn.ParameterList()
         for name, rule in self.sets.items():
-            prior, start = rule.prior(vocabulary.values[name].counts), self._start(name)
-            size = nn.Linear(width, rule.largest + 1)
+            start, sizes = self._start(name), nn.Linear(width, rule.largest + 1)
+            parts = [rule.candidates, rule.largest + 1, len(rule.listed)]
+            members, prior, listed = rule.prior(vocabulary.values[name].counts).split(parts)
             with torch.no_grad():  # hundreds of members that are rare must not begin as probable as not
-                self.value_bias[start : start + rule.candidates] = prior[: rule.candidates]
-                size.bias.copy_(prior[rule.candidates :])
-            self.set_size.append(size)
+                self.value_bias[start : start + rule.candidates] = members
+                sizes.weight.zero_()
+                sizes.bias.copy_(prior)
+            self.set_size.append(sizes)
+            self.set_listed.append(nn.Parameter(listed.clone()))
 
     def _start(self, name: str) -> int:
         """Where the values of a categorical attribute begin in `values()`."""
@@ -349,8 +353,9 @@ class Generator(nn.Module):
                 )
                 score = torch.cat([score, span.masked_fill(~free, -1e4).flatten(1)], 1)
             if name in self.sets:
-                sizes = self.set_size[list(self.sets).index(name)]
-                score = torch.cat([score, sizes(query)], 1)
+                number = list(self.sets).index(name)
+                listed = self.set_listed[number].expand(len(batch), -1)
+                score = torch.cat([score, self.set_size[number](query), listed], 1)
             logits[name] = score
             start += size
         for i, name in enumerate(self.numeric):

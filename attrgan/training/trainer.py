@@ -201,6 +201,7 @@ class Trainer:
         z = torch.randn(len(rows), len(self.schema.attributes), self.options.size.noise)
         output = self.generator(tensors, hidden, z, self._train_strangers())
         target = losses.targets(tensors, self.generator, torch.ones_like(hidden.cells), hidden.unlisted)
+        target.unlisted = losses.choose_composed(self.generator, len(rows), rng)
         loss, _ = losses.supervised(output, target, self.generator)
         real, fake, known, judged = self._adversarial(tensors, hidden.cells, output, rng)
         context = output.context.detach()
