@@ -25,6 +25,7 @@ from attrgan.features import sequence, text
 from attrgan.model.fusion import Fusion
 from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import SequenceLevel, TextEmbedding, VectorLevel, WordContext, piecewise
+from attrgan.model.sets import SetScores
 from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary
 from attrgan.model.wide import Wide
 from attrgan.schema import Schema
@@ -89,8 +90,7 @@ class Generator(nn.Module):
 
     size: Size
     sequences: nn.ModuleList
-    set_size: nn.ModuleList
-    set_listed: nn.ParameterList
+    set_scores: nn.ModuleList
     string_words: torch.Tensor
     string_grams: torch.Tensor
     string_counts: torch.Tensor
@@ -169,17 +169,12 @@ class Generator(nn.Module):
         self.bins = nn.ModuleList(nn.Linear(width, len(n.value)) for n in numbers)
 
     def _set_parts(self, vocabulary: Vocabulary, width: int) -> None:
-        self.set_size, self.set_listed = nn.ModuleList(), nn.ParameterList()
+        self.set_scores = nn.ModuleList()
         for name, rule in self.sets.items():
-            start, sizes = self._start(name), nn.Linear(width, rule.largest + 1)
-            parts = [rule.candidates, rule.largest + 1, len(rule.listed)]
-            members, prior, listed = rule.prior(vocabulary.values[name].counts).split(parts)
+            start, prior = self._start(name), rule.prior(vocabulary.values[name].counts)
             with torch.no_grad():  # hundreds of members that are rare must not begin as probable as not
-                self.value_bias[start : start + rule.candidates] = members
-                sizes.weight.zero_()
-                sizes.bias.copy_(prior)
-            self.set_size.append(sizes)
-            self.set_listed.append(nn.Parameter(listed.clone()))
+                self.value_bias[start : start + rule.candidates] = prior[: rule.candidates]
+            self.set_scores.append(SetScores(rule, prior[rule.candidates :], width))
 
     def _start(self, name: str) -> int:
         """Where the values of a categorical attribute begin in `values()`."""
@@ -353,9 +348,7 @@ class Generator(nn.Module):
                 )
                 score = torch.cat([score, span.masked_fill(~free, -1e4).flatten(1)], 1)
             if name in self.sets:
-                number = list(self.sets).index(name)
-                listed = self.set_listed[number].expand(len(batch), -1)
-                score = torch.cat([score, self.set_size[number](query), listed], 1)
+                score = torch.cat([score, self.set_scores[list(self.sets).index(name)](query)], 1)
             logits[name] = score
             start += size
         for i, name in enumerate(self.numeric):

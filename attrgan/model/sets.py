@@ -20,6 +20,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from attrgan.schema import NOT_APPLICABLE
@@ -199,6 +200,26 @@ class Sets:
         """log Z, (n,), of the parts of the scores."""
         root = _tree(members, self.largest)[-1][:, 0]
         return torch.cat([root + sizes, whole], 1).logsumexp(1)
+
+
+class SetScores(nn.Module):
+    """c, by the query of an item, and d, the same for all items: what is known of an item speaks through its members.
+
+    A d that depends on the item learns the seen sets by heart, and hardly any other is put together any more.
+    """
+
+    def __init__(self, sets: Sets, prior: torch.Tensor, width: int) -> None:
+        super().__init__()
+        sizes, listed = prior.split([sets.largest + 1, len(sets.listed)])
+        self.size = nn.Linear(width, len(sizes))
+        nn.init.zeros_(self.size.weight)
+        with torch.no_grad():
+            self.size.bias.copy_(sizes)
+        self.listed = nn.Parameter(listed.clone())
+
+    def forward(self, query: torch.Tensor) -> torch.Tensor:
+        """query float32 (B, D) → (B, K + 1 + L)."""
+        return torch.cat([self.size(query), self.listed.expand(len(query), -1)], 1)
 
 
 def pick(scores: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
