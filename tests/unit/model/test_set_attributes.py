@@ -5,9 +5,12 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from small_catalog import OPTIONS, frame
 
+from attrgan.completion import sample
+from attrgan.completion.complete import fill
 from attrgan.evaluation.hiding import mask_of
 from attrgan.features import cache
 from attrgan.lake.catalog import canonical_list, members_of
@@ -156,6 +159,26 @@ def test_members_of_a_set_are_codes_and_those_nobody_knows_are_strangers(model):
     assert inputs.strangers == ["ultraviolet"]
     assert inputs.has_strangers(np.array([0]), model.vocabulary)
     assert not inputs.has_strangers(np.array([1, 2, 3]), model.vocabulary)
+
+
+def test_sets_of_one_length_are_filled_as_lists(model):
+    table = pa.table({"sku": ["1", "2", "3"], "tags": pa.array([None, ["kept"], None], pa.list_(pa.string()))})
+    decided = pd.DataFrame({
+        "sku": ["1", "3"], "attribute": "tags", "status": "filled", "value": ['["new", "shirt"]', '["sale", "dress"]'],
+    })  # fmt: skip
+    assert fill(table, decided, TAGGED)["tags"].to_pylist() == [["new", "shirt"], ["kept"], ["sale", "dress"]]
+
+
+def test_samples_of_sets_are_sets_as_a_frame_has_them_and_repeat_with_their_seed(model, asked):
+    items = asked.head(30).assign(tags=None, colour=None)
+    inputs = model.inputs(items, cache.encode(items, TAGGED))
+    wanted = items[NAMES].isna().to_numpy()
+    drawn = sample.draw(model, items, inputs, wanted, samples=5, seed=3)
+    tags = drawn.value[..., NAMES.index("tags")]
+    assert all(value == canonical_list(json.loads(value)) for value in tags.ravel())
+    assert (tags == asked["tags"].head(30).to_numpy()).mean() > 0.8
+    again = sample.draw(model, items, inputs, wanted, samples=5, seed=3)
+    assert (again.value == drawn.value).all()
 
 
 def asked_for(tags: list[str | None]) -> pd.DataFrame:
