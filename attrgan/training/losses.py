@@ -38,6 +38,7 @@ class Targets:
     """
 
     index: dict[str, torch.Tensor]
+    sets: dict[str, Sets] = field(default_factory=dict)
     unlisted: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def asked(self, name: str) -> torch.Tensor:
@@ -94,7 +95,7 @@ def targets(
             if unlisted and name in unlisted:
                 right = _span_targets(batch, i, size, right, unlisted[name])
         index[name] = torch.where(asked[:, a], right, -1)
-    return Targets(index)
+    return Targets(index, generator.sets)
 
 
 def set_members(batch: Batch, generator: Generator, name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,7 +140,7 @@ def negative_log_likelihood(
     return sets.negative_log_likelihood(logits, right > 0, unlisted)
 
 
-def supervised(output: Output, target: Targets, generator: Generator) -> tuple[torch.Tensor, dict[str, float]]:
+def supervised(output: Output, target: Targets) -> tuple[torch.Tensor, dict[str, float]]:
     """Mean negative log-likelihood over the asked cells, and its mean per attribute."""
     total, count = output.context.new_zeros(()), 0
     each: dict[str, float] = {}
@@ -149,7 +150,7 @@ def supervised(output: Output, target: Targets, generator: Generator) -> tuple[t
         if not n:
             continue
         unlisted = target.unlisted[name][asked] if name in target.unlisted else None
-        logits, sets = output.logits[name][asked], generator.sets.get(name)
+        logits, sets = output.logits[name][asked], target.sets.get(name)
         loss = negative_log_likelihood(logits, right[asked], sets, unlisted).sum()
         total, count = total + loss, count + n
         each[name] = float(loss.detach()) / n

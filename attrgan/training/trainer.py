@@ -202,7 +202,7 @@ class Trainer:
         output = self.generator(tensors, hidden, z, self._train_strangers())
         target = losses.targets(tensors, self.generator, torch.ones_like(hidden.cells), hidden.unlisted)
         target.unlisted = losses.choose_composed(self.generator, len(rows), rng)
-        loss, _ = losses.supervised(output, target, self.generator)
+        loss, _ = losses.supervised(output, target)
         real, fake, known, judged = self._adversarial(tensors, hidden.cells, output, rng)
         context = output.context.detach()
         adversarial = loss.new_zeros(())
