@@ -9,7 +9,7 @@ Choices:
 - candidates of one attribute share one softmax: known values (`n/a` among them), and for open attributes every span of
   the item's own text; a span that spells a known value counts for that value;
 - the candidates of a `multi` attribute are the members of its sets, and a distribution over sets stands in the place of
-  the softmax (`sets.py`): members are scored as values are, sizes by the same query;
+  the softmax (`sets.py`): members are scored as values are, sizes by the same query; listed sets have a bias each;
 - beside the deep part stands a linear one (`wide.py`);
 - z enters through a projection that starts at zero: it costs nothing until the adversarial loss asks for it.
 """
@@ -26,6 +26,7 @@ from attrgan.model.fusion import Fusion
 from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import SequenceLevel, TextEmbedding, VectorLevel, WordContext, piecewise
 from attrgan.model.numeric import NumericHead
+from attrgan.model.sets import SetScores
 from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary
 from attrgan.model.wide import Wide
 from attrgan.schema import Schema
@@ -71,7 +72,7 @@ class Output:
 
     Attributes:
         logits: attribute → float32 (B, V), for open attributes (B, V + T · MAX_PHRASE): spans by start, then length;
-            for `multi` ones (B, V + K + 1): members, then sizes of the set.
+            for `multi` ones (B, V + K + 1 + L): members, then sizes, then listed sets.
         context: float32 (B, D): the fused vector of each item.
         values: float32 (ΣV, D): the embeddings of the known values, attribute by attribute.
         votes: categorical attribute → float32 (B, V): what neighbours added to the scores of its known values.
@@ -90,7 +91,7 @@ class Generator(nn.Module):
 
     size: Size
     sequences: nn.ModuleList
-    set_size: nn.ModuleList
+    set_scores: nn.ModuleList
     string_words: torch.Tensor
     string_grams: torch.Tensor
     string_counts: torch.Tensor
@@ -169,14 +170,12 @@ class Generator(nn.Module):
         self.numbers = NumericHead(self.schema, vocabulary.numbers, edges, width)
 
     def _set_parts(self, vocabulary: Vocabulary, width: int) -> None:
-        self.set_size = nn.ModuleList()
+        self.set_scores = nn.ModuleList()
         for name, rule in self.sets.items():
-            prior, start = rule.prior(vocabulary.values[name].counts), self._start(name)
-            size = nn.Linear(width, rule.largest + 1)
+            start, prior = self._start(name), rule.prior(vocabulary.values[name].counts)
             with torch.no_grad():  # hundreds of members that are rare must not begin as probable as not
                 self.value_bias[start : start + rule.candidates] = prior[: rule.candidates]
-                size.bias.copy_(prior[rule.candidates :])
-            self.set_size.append(size)
+            self.set_scores.append(SetScores(rule, prior[rule.candidates :], width))
 
     def _start(self, name: str) -> int:
         """Where the values of a categorical attribute begin in `values()`."""
@@ -349,8 +348,7 @@ class Generator(nn.Module):
                 )
                 score = torch.cat([score, span.masked_fill(~free, -1e4).flatten(1)], 1)
             if name in self.sets:
-                sizes = self.set_size[list(self.sets).index(name)]
-                score = torch.cat([score, sizes(query)], 1)
+                score = torch.cat([score, self.set_scores[list(self.sets).index(name)](query)], 1)
             logits[name] = score
             start += size
         return logits

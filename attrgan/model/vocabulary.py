@@ -231,7 +231,7 @@ class Vocabulary:
             "sequences": list(self.sequences),
             "vectors": list(self.vectors),
             "word_vector": self.word_vector,
-            "sets": {n: [s.candidates, s.not_applicable, s.sizes] for n, s in self.sets.items()},
+            "sets": {n: [s.not_applicable, s.sizes, s.listed, s.times] for n, s in self.sets.items()},
         }
 
     @classmethod
@@ -252,8 +252,12 @@ class Vocabulary:
             {n: under(f"sequences.{i}.") for i, n in enumerate(strings["sequences"])},
             {n: under(f"vectors.{i}.") for i, n in enumerate(strings["vectors"])},
             strings["word_vector"],
-            {n: Sets(candidates, na, tuple(sizes)) for n, (candidates, na, sizes) in strings["sets"].items()},
+            {n: _restore_sets(len(strings["values"][n]), *saved) for n, saved in strings["sets"].items()},
         )  # fmt: skip
+
+
+def _restore_sets(candidates: int, na: int, sizes: list[int], listed: list[list[int]], times: list[int]) -> Sets:
+    return Sets(candidates, na, tuple(sizes), tuple(tuple(members) for members in listed), tuple(times))
 
 
 def flat(column: pa.ChunkedArray) -> np.ndarray:

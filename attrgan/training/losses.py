@@ -9,7 +9,7 @@ zero-centred gradient penalties R1 and R2 of D on real and on generated values (
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -33,10 +33,13 @@ PENALTY = 0.1
 class Targets:
     """The right candidate of each cell, int64 (B,), −1 where it is not among the candidates or not asked for.
 
-    Of a `multi` attribute, which candidates are its members: int64 (B, V), 0 or 1, all −1 where it is not asked for.
+    Of a `multi` attribute, which candidates are its members: int64 (B, V), 0 or 1, all −1 where it is not asked for;
+    and `unlisted`, in training, bool (B,): the sets to be put together (see `Sets.negative_log_likelihood`).
     """
 
     index: dict[str, torch.Tensor]
+    sets: dict[str, Sets] = field(default_factory=dict)
+    unlisted: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def asked(self, name: str) -> torch.Tensor:
         """bool (B,): the cells that have a right candidate."""
@@ -92,7 +95,7 @@ def targets(
             if unlisted and name in unlisted:
                 right = _span_targets(batch, i, size, right, unlisted[name])
         index[name] = torch.where(asked[:, a], right, -1)
-    return Targets(index)
+    return Targets(index, generator.sets)
 
 
 def set_members(batch: Batch, generator: Generator, name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -117,7 +120,16 @@ def _span_targets(batch: Batch, attribute: int, size: int, right: torch.Tensor, 
     return torch.where(unlisted, first, right)
 
 
-def negative_log_likelihood(logits: torch.Tensor, right: torch.Tensor, sets: Sets | None) -> torch.Tensor:
+def choose_composed(
+    generator: Generator, rows: int, rng: np.random.Generator, rate: float = 0.1
+) -> dict[str, torch.Tensor]:
+    """`Targets.unlisted` of a batch: how sets are put together is learned from a share of those that are listed."""
+    return {name: tensor(rng.random(rows) < rate) for name in generator.sets}
+
+
+def negative_log_likelihood(
+    logits: torch.Tensor, right: torch.Tensor, sets: Sets | None, unlisted: torch.Tensor | None = None
+) -> torch.Tensor:
     """Of each cell, float (n,): of the right candidate in the softmax, or of the right set as a whole.
 
     In both cases what it costs, in nats, to say the value: cells of attributes of all kinds weigh alike, and a set over
@@ -125,10 +137,10 @@ def negative_log_likelihood(logits: torch.Tensor, right: torch.Tensor, sets: Set
     """
     if sets is None:
         return F.cross_entropy(logits, right, reduction="none")
-    return sets.negative_log_likelihood(logits, right > 0)
+    return sets.negative_log_likelihood(logits, right > 0, unlisted)
 
 
-def supervised(output: Output, target: Targets, generator: Generator) -> tuple[torch.Tensor, dict[str, float]]:
+def supervised(output: Output, target: Targets) -> tuple[torch.Tensor, dict[str, float]]:
     """Mean negative log-likelihood over the asked cells, and its mean per attribute."""
     total, count = output.context.new_zeros(()), 0
     each: dict[str, float] = {}
@@ -137,7 +149,9 @@ def supervised(output: Output, target: Targets, generator: Generator) -> tuple[t
         n = int(asked.sum())
         if not n:
             continue
-        loss = negative_log_likelihood(output.logits[name][asked], right[asked], generator.sets.get(name)).sum()
+        unlisted = target.unlisted[name][asked] if name in target.unlisted else None
+        logits, sets = output.logits[name][asked], target.sets.get(name)
+        loss = negative_log_likelihood(logits, right[asked], sets, unlisted).sum()
         total, count = total + loss, count + n
         each[name] = float(loss.detach()) / n
     return total / max(count, 1), each

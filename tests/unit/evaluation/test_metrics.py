@@ -27,6 +27,13 @@ def test_a_number_is_right_within_the_relative_tolerance():
     assert metrics.is_right(np.array([3.0, 3.0001]), np.array([3.0, 3.0]), exact).tolist() == [True, False]
 
 
+def test_a_set_is_right_when_it_has_the_same_members_in_any_order():
+    several = Attribute(kind="categorical", multi=True)
+    value = np.array(['["b", "a"]', '["a"]', "[]", "[]", '["e\u0301"]', None], dtype=object)
+    truth = np.array(['["a", "b"]', '["a", "b"]', "[]", '["a"]', '["\u00e9"]', "[]"], dtype=object)
+    assert metrics.is_right(value, truth, several).tolist() == [True, False, True, False, True, False]
+
+
 def test_a_string_is_right_when_it_is_the_same_in_any_unicode_form_and_trimmed():
     value = objects("Café", unicodedata.normalize("NFD", "Café"), " Café ", "CAFÉ", "Cafe")
     truth = objects(*["Café"] * 5)

@@ -375,8 +375,11 @@ def test_values_of_one_spelling_in_two_unicode_forms_are_one_value():
 
 def test_lists_are_compared_as_sets():
     assert canonical_list(["b", "a", "b", None, " a "]) == canonical_list(["a", "b"]) == '["a", "b"]'
-    assert canonical_list([]) == "[]"
+    assert canonical_list([]) == "[]", "known: there is none"
     assert canonical_list(None) is None
+    assert canonical_list([None, " "]) is None, "nothing is said"
+    assert canonical_list(["n/a"]) == '["n/a"]'
+    assert canonical_list(["n/a", "a"]) == '["a"]', "it has one, so it applies"
 
 
 @pytest.mark.parametrize(

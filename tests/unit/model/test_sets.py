@@ -8,15 +8,16 @@ import torch
 
 from attrgan.model.sets import Sets
 
-SEEN = {  # name → candidates, index of n/a, how many training sets have 0, 1, … members
+SEEN = {  # name → candidates, index of n/a, how many training sets have 0, 1, … members, listed sets and how often
     "never empty": Sets(5, -1, (0, 3, 2, 4)),
-    "sometimes empty": Sets(4, -1, (1, 3, 2)),
-    "with n/a": Sets(6, 2, (0, 5, 5, 1)),
-    "n/a or empty": Sets(3, 0, (2, 5, 1)),
-    "one member at most": Sets(5, 4, (0, 9)),
-    "only ever empty": Sets(2, -1, (7,)),
-    "nothing but n/a": Sets(1, 0, (0,)),
-    "a single candidate": Sets(1, -1, (0, 4)),
+    "some listed": Sets(5, -1, (0, 3, 2, 4), ((0, 1), (3,), (0, 2, 4)), (2, 3, 2)),
+    "sometimes empty": Sets(4, -1, (2, 3, 2), ((), (1,)), (2, 3)),
+    "with n/a": Sets(6, 2, (0, 5, 5, 1), ((2,), (0, 1)), (4, 3)),
+    "n/a or empty": Sets(3, 0, (2, 5, 1), ((0,),), (1,)),
+    "one member at most": Sets(5, 4, (0, 9), ((0,), (4,)), (3, 3)),
+    "only ever empty": Sets(2, -1, (7,), ((),), (7,)),
+    "nothing but n/a": Sets(1, 0, (0,), ((0,),), (9,)),
+    "a single candidate": Sets(1, -1, (0, 4), ((0,),), (4,)),
 }
 
 
@@ -33,7 +34,7 @@ def every_set(rule: Sets) -> torch.Tensor:
 
 
 def logits_of(rule: Sets, seed: int = 0, scale: float = 1.5) -> torch.Tensor:
-    size = rule.candidates + rule.largest + 1
+    size = rule.candidates + rule.largest + 1 + len(rule.listed)
     return torch.randn(1, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
 
 
@@ -91,29 +92,64 @@ def test_without_scores_of_sizes_members_are_independent():
 
 
 def test_where_there_is_always_one_member_it_is_a_softmax():
-    rule = Sets(5, 4, (0, 9))
+    rule = Sets(5, -1, (0, 9))
     logits = logits_of(rule)
     logits[:, 5:] = 0
     one = torch.eye(5, dtype=torch.bool)
     np.testing.assert_allclose(probabilities(rule, logits, one), logits[0, :5].softmax(0), rtol=1e-9)
 
 
-def test_the_prior_has_the_sizes_and_the_rates_of_training():
-    cells = [["a"], ["a", "b"], ["a", "b", "c"], ["b"], ["a"], ["n/a"], ["n/a"], ["stranger", "a"]] * 50
+def test_where_nothing_is_put_together_it_is_a_softmax_over_the_listed_sets():
+    rule = SEEN["some listed"]
+    logits = logits_of(rule)
+    logits[:, 5:9] = -1e3
+    sets = torch.zeros(3, 5, dtype=torch.bool)
+    for row, members in zip(sets, rule.listed, strict=True):
+        row[list(members)] = True
+    by_hand = (sets.double() @ logits[0, :5] + logits[0, 9:]).softmax(0)
+    np.testing.assert_allclose(probabilities(rule, logits, sets), by_hand, rtol=1e-9)
+
+
+def test_an_unlisted_set_is_put_together_and_so_is_one_that_a_single_other_item_has():
+    rule = Sets(3, 2, (0, 9, 2), ((0,), (0, 1), (2,)), (6, 2, 1))
+    logits = logits_of(rule)
+    often, rare, na = torch.tensor([[True, False, False], [True, True, False], [False, False, True]])
+
+    def probability(chosen: torch.Tensor, unlisted: bool | None) -> float:
+        mask = None if unlisted is None else torch.tensor([unlisted])
+        return float((-rule.negative_log_likelihood(logits, chosen[None], mask)).exp())
+
+    assert probability(often, False) == pytest.approx(probability(often, None))
+    assert probability(often, True) < probability(often, False)
+    assert probability(rare, True) == probability(rare, False) < probability(rare, None)
+    assert probability(na, True) == probability(na, None), "nothing else makes it"
+    never_listed = Sets(3, 2, (0, 9, 2), ((0, 1), (2,)), (2, 1))
+    without = torch.cat([logits[:, :6], logits[:, 7:]], 1)
+    by_hand = float((-never_listed.negative_log_likelihood(without, often[None])).exp())
+    assert probability(often, True) == pytest.approx(by_hand)
+
+
+def test_sets_seen_more_than_once_are_listed_and_so_is_not_applicable():
+    cells = [["a"]] * 3 + [["a", "b"]] * 2 + [["b"], ["n/a"], ["stranger", "a"], ["stranger", "a"]]
+    assert Sets.fit(cells, ["a", "b", "n/a"]) == Sets(3, 2, (0, 4, 2), ((0,), (0, 1), (2,)), (3, 2, 1))
+
+
+def test_the_prior_has_the_sets_of_training_and_leaves_room_for_others():
+    cells = [["a"], ["a", "b"], ["a", "b", "c"], ["b"], ["a"], ["n/a"], ["n/a"]] * 50
     values = ["a", "b", "n/a", "c"]
     rule = Sets.fit(cells, values)
-    assert rule == Sets(4, 2, (0, 150, 50, 50))
     counts = np.array([sum(v in cell for cell in cells) for v in values])
     logits = rule.prior(counts)[None].double()
     sets = every_set(rule)
-    probability = probabilities(rule, logits, sets)
-    assert float(probability[sets[:, 2]].sum()) == pytest.approx(2 / 7, abs=0.01)
-    sizes = [float(probability[(sets.sum(1) == n) & ~sets[:, 2]].sum()) * 7 / 5 for n in (1, 2, 3)]
-    assert sizes == pytest.approx([0.6, 0.2, 0.2], abs=0.02)
+    found = zip(sets, probabilities(rule, logits, sets), strict=True)
+    probability = {tuple(np.flatnonzero(s).tolist()): float(p) for s, p in found}
+    assert probability[(2,)] == pytest.approx(0.9 * 2 / 7, abs=0.01)
+    assert 0.9 * 2 / 7 < probability[(0,)] < 2 / 7 + 0.05
+    assert 0.001 < probability[(1, 3)] < 0.05, "a set that nobody has seen"
 
 
 def test_thousands_of_members_and_extreme_scores_stay_finite():
-    rule = Sets(3001, 7, (0, *[1] * 40))
+    rule = Sets(3001, 7, (0, *[1] * 40), ((7,), (1, 2, 3000)), (5, 2))
     for scale in (1.0, 300.0):
         logits = (logits_of(rule, scale=scale)).float().requires_grad_()
         chosen, log_probability = rule.most_probable(logits)

@@ -126,7 +126,7 @@ def test_the_supervised_loss_is_the_mean_negative_log_likelihood_of_the_asked_ce
     small_model.generator.eval()
     output = small_model.generator(tensors, mask, z)
     target = losses.targets(tensors, small_model.generator, mask.cells)
-    total, each = losses.supervised(output, target, small_model.generator)
+    total, each = losses.supervised(output, target)
     by_hand = []
     for name in ("colour", "price"):
         chance = output.logits[name].softmax(-1)[torch.arange(30), target.index[name]]
