@@ -115,11 +115,17 @@ def train(
     device: str = "auto",
     max_minutes: float | None = None,
     resume: bool = False,
+    start_from: str | None = None,
     say: Callable[[str], None] = print,
     run_id: str | None = None,
 ) -> Manifest:
-    """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`."""
+    """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`.
+
+    Args:
+        start_from: folder or URI of a model, of any catalog and schema, whose weights are the start.
+    """
     from attrgan.features import cache
+    from attrgan.training.train import load_origin
     from attrgan.training.train import train as run
     from attrgan.training.trainer import Options
 
@@ -127,20 +133,24 @@ def train(
     options = Options(seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes)
     if adversarial_weight is not None:
         options = replace(options, adversarial_weight=adversarial_weight)
+    origin = load_origin(*reading.load_model(start_from)) if start_from else None
     checkpoints = _checkpoints(out, resume)
 
     def work(stage: Path) -> Result:
         _, frame = reading.read_frame(catalog, parsed, keep_deleted=False)
         trained = run(
             parsed, frame, cache.lookup(frame, parsed, features), options, stage,
-            say=say, checkpoints=checkpoints, resume=resume, device=device,
+            say=say, checkpoints=checkpoints, resume=resume, device=device, origin=origin,
         )  # fmt: skip
         _picture(trained.model, trained.metrics, trained.cells, stage, stage / "training_log.jsonl")
         attributes = trained.metrics["attributes"]
         details = {"model_version": trained.model.version, "schema_hash": parsed.hash, "seed": options.seed}
+        if origin:
+            details["started_from"] = trained.model.config["started_from"]
         return Result(trained.metrics["rows"] | {"attributes": len(attributes)}, details)
 
     arguments = {k: v for k, v in vars(options).items() if k != "size"} | {"device": device}
+    arguments |= {"from": origin.model.version} if origin else {}
     done = step("train", out, work, inputs={"catalog": catalog, "schema": schema}, arguments=arguments, run_id=run_id)
     if checkpoints:
         _clear(checkpoints)

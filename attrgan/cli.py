@@ -168,6 +168,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in the model folder.")
     ] = False,
+    start_from: Annotated[
+        str | None, typer.Option("--from", help="Model folder or URI, of any catalog, whose weights are the start.")
+    ] = None,
     run_id: RunOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -179,7 +182,8 @@ def train(
 
     done = api.train(
         catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight, epochs=epochs,
-        device=device, max_minutes=max_minutes, resume=resume, run_id=run_id, say=_to_stderr if json else typer.echo,
+        device=device, max_minutes=max_minutes, resume=resume, start_from=start_from, run_id=run_id,
+        say=_to_stderr if json else typer.echo,
     )  # fmt: skip
     _done(done, out, json)
     if not json:
