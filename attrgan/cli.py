@@ -137,16 +137,24 @@ def validate(
 
 @app.command()
 def features(
-    catalog: CatalogArgument, schema: SchemaOption, out: OutOption, run_id: RunOption = None, json: JsonOption = False
+    catalog: CatalogArgument,
+    schema: SchemaOption,
+    out: OutOption,
+    vectors: Annotated[
+        str | None, typer.Option(help="Also write one vector per item to this Parquet file; needs --model.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model folder or URI, for --vectors.")] = None,
+    run_id: RunOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Encode new and changed items into a feature cache.
+    """Encode new and changed items into a feature cache; with a model, also one vector per item.
 
     Example: attrgan features out/validated/valid.parquet --schema schema.yaml -o cache
     """
     from attrgan import api
 
-    with _working("encoding", json):
-        done = api.features(catalog, schema, out, run_id=run_id)
+    with _working("encoding", json) as progress:
+        done = api.features(catalog, schema, out, vectors=vectors, model=model, run_id=run_id, progress=progress)
     _done(done, out, json)
 
 

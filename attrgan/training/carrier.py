@@ -118,7 +118,8 @@ class Carrier:
 
     def _values(self) -> None:
         """The learned part by string, of the same column first; how frequent a value is, of the same column only."""
-        start, of, anywhere = 0, {}, {}
+        start, of = 0, {}
+        anywhere: dict[str, int] = {}
         for name, known in (self.known.values | self.known.conditions).items():
             of[name] = start
             anywhere |= {v: start + i for i, v in enumerate(known.values) if v not in anywhere}
@@ -129,8 +130,8 @@ class Carrier:
             own = np.where(place >= 0, place + of.get(name, 0), -1)
             frequent.append(own)
             learned.append(np.where(own >= 0, own, [anywhere.get(v, -1) for v in known.values]))
-        for part, place in (("value.weight", learned), ("value_bias", frequent)):
-            self._rows(part, np.concatenate([np.zeros(0, np.int64), *place]))
+        for part, places in (("value.weight", learned), ("value_bias", frequent)):
+            self._rows(part, np.concatenate([np.zeros(0, np.int64), *places]))
 
     def _numbers(self) -> None:
         for i, name in enumerate(self.ours.numeric):
