@@ -115,9 +115,8 @@ class CompletionModel:
 
         return completions(self, frame, features)
 
-    @torch.inference_mode()
     def vectors(self, frame: pd.DataFrame, features: pa.Table | None = None) -> np.ndarray:
-        """One vector per item: all that is known of it, fused.
+        """One vector per item, of all that is known of it: see `attrgan.model.vectors`.
 
         Args:
             frame: N items, from `to_frame`.
@@ -127,22 +126,9 @@ class CompletionModel:
             float32 (N, D) of length 1, in the order of the rows; the same for an item in any company, up to 1e-5.
         """
         from attrgan.features import cache
+        from attrgan.model.vectors import item_vectors
 
-        inputs = self.inputs(frame, cache.encode(frame, self.schema) if features is None else features)
-        self.generator.eval()
-        values, strangers = self.generator.values(), self.strangers(inputs)
-        attributes = len(self.schema.attributes)
-        order = np.argsort(np.diff(inputs.token_offsets), kind="stable")  # like lengths share a batch
-        found = []
-        for start in range(0, len(order), BATCH):
-            at = order[start : start + BATCH]
-            z = torch.zeros(len(at), attributes, self.generator.size.noise)
-            seen = hidden_rows(None, at, attributes)
-            output = self.generator(batch(inputs, at, self.vocabulary), seen, z, strangers, values)
-            found.append(torch.nn.functional.normalize(output.context, dim=1).cpu().numpy())
-        result = np.empty((len(order), found[0].shape[1] if found else self.generator.size.width), np.float32)
-        result[order] = np.concatenate(found) if found else result
-        return result
+        return item_vectors(self, frame, cache.encode(frame, self.schema) if features is None else features)
 
     def strangers(self, inputs: Inputs) -> torch.Tensor | None:
         """float32 (K, D): embeddings of known cells' values that are not in the vocabulary, or None."""
