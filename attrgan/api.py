@@ -87,18 +87,59 @@ def validate(
     return step("validate", out, work, inputs={"catalog": read, "schema": schema}, arguments=arguments, run_id=run_id)
 
 
-def features(catalog: str, schema: str, out: str, *, run_id: str | None = None) -> Manifest:
-    """Encodes new and changed items into the feature cache `out`."""
+def features(
+    catalog: str,
+    schema: str,
+    out: str,
+    *,
+    vectors: str | None = None,
+    model: str | None = None,
+    run_id: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Encodes new and changed items into the feature cache `out`.
+
+    Args:
+        vectors: also write one vector per item to this Parquet file (`attrgan.completion.vectors`);
+        model: the model, folder or URI, whose vectors they are.
+        progress: gets (vectors done, items).
+    """
     from attrgan.features import cache
 
+    if (vectors is None) != (model is None):
+        given, lacking = ("--model", "--vectors FILE.parquet") if model else ("--vectors", "--model MODEL")
+        raise InputError(f"{given} was given without {lacking}: vectors are a model's; give both or neither")
     parsed = Schema.load(schema)
+    loaded = reading.load_model(model)[1] if model else None
 
     def work(_: Path) -> Result:
         updated = cache.update(reading.read_frame(catalog, parsed)[1], parsed, out)
         counts = {"items": updated.items, "encoded": updated.encoded, "reused": updated.reused}
-        return Result(counts, {"encoder_version": updated.encoder_version})
+        details = {"encoder_version": updated.encoder_version}
+        if loaded and vectors:
+            counts["dimensions"] = _write_vectors(loaded, catalog, vectors, parsed.id, out, progress)
+            details |= {"vectors": vectors, "model_version": loaded.version}
+        return Result(counts, details)
 
-    return step("features", out, work, inputs={"catalog": catalog, "schema": schema}, run_id=run_id)
+    arguments = {"vectors": vectors, "model_version": loaded.version} if loaded else None
+    inputs = {"catalog": catalog, "schema": schema}
+    return step("features", out, work, inputs=inputs, arguments=arguments, run_id=run_id)
+
+
+def _write_vectors(
+    model: "CompletionModel", catalog: str, place: str, id_column: str, cache_place: str,
+    progress: Callable[[int, int], None] | None,
+) -> int:  # fmt: skip
+    """Writes the items' vectors to a place, whole or not at all; returns their length."""
+    from attrgan.completion.vectors import write_vectors
+    from attrgan.lake.catalog import typed
+
+    table = typed(reading.read_table(catalog, model), model.schema)
+    folder, name = place.rpartition("/")[::2]
+    with storage.staged(folder or ".") as stage:
+        return write_vectors(
+            model, table, stage / name, id_column=id_column, cache_place=cache_place, progress=progress
+        )
 
 
 # --- models --------------------------------------------------------------------------------------------------------
@@ -117,6 +158,7 @@ def train(
     device: str = "auto",
     max_minutes: float | None = None,
     resume: bool = False,
+    start_from: str | None = None,
     say: Callable[[str], None] = print,
     run_id: str | None = None,
 ) -> Manifest:
@@ -124,9 +166,11 @@ def train(
 
     Args:
         adversarial_loss: `standard` or `relativistic`; see `attrgan.training.losses`.
+        start_from: folder or URI of a model, of any catalog and schema, whose weights are the start.
     """
     from attrgan.features import cache
     from attrgan.training.losses import ADVERSARIAL
+    from attrgan.training.train import load_origin
     from attrgan.training.train import train as run
     from attrgan.training.trainer import Options
 
@@ -137,21 +181,25 @@ def train(
     if adversarial_loss not in ADVERSARIAL:
         raise InputError(f"--adversarial-loss {adversarial_loss} is not known: expected {' or '.join(ADVERSARIAL)}")
     options = replace(options, adversarial_loss=adversarial_loss)
+    origin = load_origin(*reading.load_model(start_from)) if start_from else None
     checkpoints = _checkpoints(out, resume)
 
     def work(stage: Path) -> Result:
         _, frame = reading.read_frame(catalog, parsed, keep_deleted=False)
         trained = run(
             parsed, frame, cache.lookup(frame, parsed, features), options, stage,
-            say=say, checkpoints=checkpoints, resume=resume, device=device,
+            say=say, checkpoints=checkpoints, resume=resume, device=device, origin=origin,
         )  # fmt: skip
         log = stage / "training_log.jsonl"
         _picture(trained.model, trained.metrics, trained.cells, trained.joint, stage, log)
         attributes = trained.metrics["attributes"]
         details = {"model_version": trained.model.version, "schema_hash": parsed.hash, "seed": options.seed}
+        if origin:
+            details["started_from"] = trained.model.config["started_from"]
         return Result(trained.metrics["rows"] | {"attributes": len(attributes)}, details)
 
     arguments = {k: v for k, v in vars(options).items() if k != "size"} | {"device": device}
+    arguments |= {"from": origin.model.version} if origin else {}
     done = step("train", out, work, inputs={"catalog": catalog, "schema": schema}, arguments=arguments, run_id=run_id)
     if checkpoints:
         _clear(checkpoints)

@@ -137,16 +137,24 @@ def validate(
 
 @app.command()
 def features(
-    catalog: CatalogArgument, schema: SchemaOption, out: OutOption, run_id: RunOption = None, json: JsonOption = False
+    catalog: CatalogArgument,
+    schema: SchemaOption,
+    out: OutOption,
+    vectors: Annotated[
+        str | None, typer.Option(help="Also write one vector per item to this Parquet file; needs --model.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model folder or URI, for --vectors.")] = None,
+    run_id: RunOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Encode new and changed items into a feature cache.
+    """Encode new and changed items into a feature cache; with a model, also one vector per item.
 
     Example: attrgan features out/validated/valid.parquet --schema schema.yaml -o cache
     """
     from attrgan import api
 
-    with _working("encoding", json):
-        done = api.features(catalog, schema, out, run_id=run_id)
+    with _working("encoding", json) as progress:
+        done = api.features(catalog, schema, out, vectors=vectors, model=model, run_id=run_id, progress=progress)
     _done(done, out, json)
 
 
@@ -171,6 +179,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in the model folder.")
     ] = False,
+    start_from: Annotated[
+        str | None, typer.Option("--from", help="Model folder or URI, of any catalog, whose weights are the start.")
+    ] = None,
     run_id: RunOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -183,7 +194,7 @@ def train(
     done = api.train(
         catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight,
         adversarial_loss=adversarial_loss, epochs=epochs, device=device, max_minutes=max_minutes, resume=resume,
-        run_id=run_id, say=_to_stderr if json else typer.echo,
+        start_from=start_from, run_id=run_id, say=_to_stderr if json else typer.echo,
     )  # fmt: skip
     _done(done, out, json)
     if not json:

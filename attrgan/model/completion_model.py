@@ -131,6 +131,21 @@ class CompletionModel:
 
         return completions(self, frame, features)
 
+    def vectors(self, frame: pd.DataFrame, features: pa.Table | None = None) -> np.ndarray:
+        """One vector per item, of all that is known of it: see `attrgan.model.vectors`.
+
+        Args:
+            frame: N items, from `to_frame`.
+            features: their features; None encodes them now.
+
+        Returns:
+            float32 (N, D) of length 1, in the order of the rows; the same for an item in any company, up to 1e-5.
+        """
+        from attrgan.features import cache
+        from attrgan.model.vectors import item_vectors
+
+        return item_vectors(self, frame, cache.encode(frame, self.schema) if features is None else features)
+
     def strangers(self, inputs: Inputs) -> torch.Tensor | None:
         """float32 (K, D): embeddings of known cells' values that are not in the vocabulary, or None."""
         if not inputs.strangers:

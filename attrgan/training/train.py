@@ -15,10 +15,11 @@ import torch
 
 from attrgan.errors import ModelError
 from attrgan.evaluation import calibration, hiding, joint_score, metrics
-from attrgan.evaluation.splits import id_hashes
+from attrgan.evaluation.splits import Split, id_hashes
 from attrgan.model.completion_model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.training.trainer import Options, Trainer
+from attrgan.training.transfer import Origin
 
 
 @dataclass
@@ -42,6 +43,7 @@ def train(
     checkpoints: Path | None = None,
     resume: bool = False,
     device: str = "cpu",
+    origin: Origin | None = None,
 ) -> Trained:
     """Trains, calibrates and scores a model, and writes its folder (all but plots) into `stage`.
 
@@ -50,6 +52,7 @@ def train(
         say: gets the training log's lines.
         checkpoints: folder for checkpoints; resume: go on from the newest one there.
         device: `cpu` or `cuda`; on the CPU a seed decides every bit of the result.
+        origin: the model to start from (`transfer.py`), from `load_origin`; None starts fresh.
     """
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
     # no tensor is read before it is written, so filling them first buys nothing and costs a seventh of the time
@@ -57,15 +60,15 @@ def train(
     torch.sparse.check_sparse_tensor_invariants.disable()  # said aloud, or every run warns that it was not said
     # on the CPU no default device is set: looking it up at every call costs a tenth of the time
     with torch.device(device) if device != "cpu" else nullcontext():
-        return _train(schema, frame, features, options, stage, say, checkpoints, resume)
+        return _train(schema, frame, features, options, stage, say, checkpoints, resume, origin)
 
 
 def _train(
     schema: Schema, frame: pd.DataFrame, features: pa.Table, options: Options, stage: Path,
-    say: Callable[[str], None], checkpoints: Path | None, resume: bool,
+    say: Callable[[str], None], checkpoints: Path | None, resume: bool, origin: Origin | None,
 ) -> Trained:  # fmt: skip
     started = time.monotonic()
-    trainer = Trainer(schema, frame, features, options)
+    trainer = Trainer(schema, frame, features, options, origin)
     with (stage / "training_log.jsonl").open("w", encoding="utf-8") as file:
 
         def log(record: dict[str, Any]) -> None:
@@ -79,16 +82,17 @@ def _train(
         outcome = trainer.run(log, checkpoints, resume)
     parts, model = trainer.data.parts, trainer.model
     model.config = {
-        "options": asdict(options) | {"batch_size": trainer.batch_size, "epochs": trainer.epochs},
+        "options": asdict(trainer.options) | {"batch_size": trainer.batch_size, "epochs": trainer.epochs},
         "outcome": outcome,
         "baseline": metrics.baselines(frame.iloc[parts.train], schema),
         "rows": {name: len(getattr(parts, name)) for name in ("train", "validation", "calibration", "holdout")},
         "parameters": sum(p.numel() for p in model.generator.parameters()),
     }
+    if origin:
+        model.config["started_from"] = {"model_version": origin.model.version, "carried": trainer.carried}
     _calibrate(trainer)
     model.save(stage)
-    used = np.concatenate([parts.train, parts.validation, parts.calibration])
-    save_used(stage, np.sort(id_hashes(frame[schema.id].iloc[used])))
+    save_used(stage, id_hashes(frame[schema.id]), parts, origin if origin and origin.knows(schema) else None)
     scored = _score(trainer, parts.holdout, seed=13)
     holdout, known = frame.iloc[parts.holdout].reset_index(drop=True), frame.iloc[parts.train]
     joint = joint_score.score(model, holdout, features.take(pa.array(parts.holdout)), known)
@@ -138,22 +142,48 @@ def _score(trainer: Trainer, rows: np.ndarray, seed: int) -> dict[str, pd.DataFr
     return metrics.answer_hidden(trainer.model, frame, trainer.data.features.take(pa.array(rows)), masks)
 
 
-def save_used(folder: Path, hashes: np.ndarray) -> None:
-    """Writes the hashes of the ids that a model was trained, validated or calibrated on, uint64 (n,), sorted."""
+def save_used(folder: Path, hashes: np.ndarray, parts: Split, origin: Origin | None) -> None:
+    """Writes which rows a model has used: `trained`, `validated`, and `ids`, all of them, calibrated ones too.
+
+    Args:
+        hashes: uint64 (N,), of the ids of all rows.
+        parts: which row served what.
+        origin: the model it started from, whose rows have moved its weights too.
+    """
     from safetensors.numpy import save_file
 
-    save_file({"ids": hashes.view(np.int64)}, folder / "used_rows.safetensors")
+    used = {"trained": hashes[parts.train], "validated": hashes[parts.validation]}
+    if origin:
+        used = {"trained": np.union1d(used["trained"], origin.trained),
+                "validated": np.union1d(used["validated"], origin.validated)}  # fmt: skip
+    used["ids"] = np.concatenate([*used.values(), hashes[parts.calibration]])
+    save_file({name: np.unique(ids).view(np.int64) for name, ids in used.items()}, folder / "used_rows.safetensors")
+
+
+def load_origin(folder: Path, model: CompletionModel | None = None) -> Origin:
+    """A model folder to start from; raises ModelError when it is not one."""
+    used = _used(folder)
+    everything = used["ids"]  # a folder written before the parts were told apart
+    model = model or CompletionModel.load(folder)
+    return Origin(model, used.get("trained", everything), used.get("validated", everything))
 
 
 def was_used(folder: Path, ids: pd.Series) -> np.ndarray:
     """bool (N,): the rows that a model was trained, validated or calibrated on."""
+    return np.isin(id_hashes(ids), _used(folder)["ids"])
+
+
+def _used(folder: Path) -> dict[str, np.ndarray]:
+    """Hashes of ids, uint64, by what their rows served."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        used = load_file(folder / "used_rows.safetensors")["ids"].view(np.uint64)
-    except (OSError, KeyError, SafetensorError):
-        raise ModelError(
-            f"{folder} does not say which rows it was trained on (used_rows.safetensors): train or fetch it again"
-        ) from None
-    return np.isin(id_hashes(ids), used)
+        used = {name: ids.view(np.uint64) for name, ids in load_file(folder / "used_rows.safetensors").items()}
+        if "ids" in used:
+            return used
+    except (OSError, ValueError, SafetensorError):
+        pass
+    raise ModelError(
+        f"{folder} does not say which rows it was trained on (used_rows.safetensors): train or fetch it again"
+    )

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 from attrgan.errors import CatalogError
 from attrgan.evaluation import calibration, hiding
 from attrgan.evaluation.hiding import Mask
-from attrgan.evaluation.splits import Split, split
+from attrgan.evaluation.splits import Split, id_hashes, split
 from attrgan.model.completion_model import CompletionModel, hidden_rows
 from attrgan.model.discriminator import Discriminator
 from attrgan.model.generator import Generator, Size
@@ -29,7 +29,7 @@ from attrgan.model.inputs import Batch, Inputs, batch, tensor
 from attrgan.model.neighbours import Index
 from attrgan.model.vocabulary import Vocabulary
 from attrgan.schema import Schema
-from attrgan.training import checkpoint, losses
+from attrgan.training import checkpoint, losses, transfer
 
 MIN_TRAIN_ROWS = 20
 
@@ -69,8 +69,15 @@ class Data:
 class Trainer:
     """The networks, their optimizers, and one training run over them."""
 
-    def __init__(self, schema: Schema, frame: pd.DataFrame, features: pa.Table, options: Options) -> None:
+    def __init__(
+        self, schema: Schema, frame: pd.DataFrame, features: pa.Table, options: Options,
+        origin: transfer.Origin | None = None,
+    ) -> None:  # fmt: skip
         parts = split(frame[schema.id])
+        if origin:
+            options = replace(options, size=origin.model.generator.size)
+            if origin.knows(schema):
+                parts = transfer.set_aside(parts, id_hashes(frame[schema.id]), origin)
         if len(parts.train) < MIN_TRAIN_ROWS:
             raise CatalogError(
                 f"the catalog has {len(frame)} rows, {len(parts.train)} of them to train on: expected at least "
@@ -82,10 +89,13 @@ class Trainer:
                 f"{', '.join(schema.attributes)}: bring rows whose cells are filled"
             )
         torch.manual_seed(options.seed)
-        self.schema, self.options = schema, options
+        self.schema, self.options, self.origin = schema, options, origin
         train_rows = frame.iloc[parts.train].reset_index(drop=True)
         self.vocabulary = Vocabulary.fit(train_rows, features.take(pa.array(parts.train)), schema)
+        if origin:
+            self.vocabulary = transfer.inherit(self.vocabulary, schema, origin)
         self.generator = Generator(schema, self.vocabulary, options.size)
+        self.carried = transfer.carry(self.generator, self.vocabulary, origin) if origin else {}
         self.discriminator = Discriminator(len(schema.attributes), options.size.width)
         self.average = deepcopy(self.generator)
         self.model = CompletionModel(schema, self.vocabulary, self.average)
@@ -346,8 +356,10 @@ class Trainer:
         }  # fmt: skip
 
     def fingerprint(self) -> str:
-        """What a checkpoint must share with this training to be gone on from: options, schema and rows."""
+        """What a checkpoint must share with this training to be gone on from: options, origin, schema and rows."""
         decides = asdict(self.options) | {"max_minutes": None, "log_every": None, "epochs": self.epochs}
+        if self.origin:
+            decides["started_from"] = self.origin.model.version
         digest = hashlib.sha256(json.dumps([decides, self.schema.hash, self.vocabulary.strings()]).encode())
         inputs = self.data.inputs
         members = [array for of in inputs.sets.values() for array in of]
