@@ -140,7 +140,14 @@ class Carrier:
                 knots = self.theirs.edges[j].cpu(), self.ours.edges[i].cpu()
                 self._put("number", i, _at_knots(self.old["number"][j], *knots))
                 for part in ("weight", "bias"):
-                    self._rows(f"bins.{i}.{part}", self.places[name], old=f"bins.{j}.{part}")
+                    self._rows(f"numbers.free.{i}.{part}", self.places[name], old=f"numbers.free.{j}.{part}")
+        self._whole("numbers.bell.weight")
+        self._whole("numbers.bell.bias")
+        place = _by_name(self.ours.numeric, self.theirs.numeric)
+        self._rows("numbers.start", place)
+        at, of = np.flatnonzero(place >= 0), place[place >= 0]
+        for k in range(2):
+            self._put("numbers.linear", np.ix_([k], at, at), self.old["numbers.linear"][k][of][:, of][None])
 
     def _wide(self) -> None:
         ours, theirs = self.ours.wide.layout, self.theirs.wide.layout
