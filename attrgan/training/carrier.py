@@ -147,7 +147,7 @@ class Carrier:
         self._rows("numbers.start", place)
         at, of = np.flatnonzero(place >= 0), place[place >= 0]
         for k in range(2):
-            self._put("numbers.linear", np.ix_([k], at, at), self.old["numbers.linear"][k][of][:, of][None])
+            self._put("numbers.linear", np.ix_(np.array([k]), at, at), self.old["numbers.linear"][k][of][:, of][None])
 
     def _wide(self) -> None:
         ours, theirs = self.ours.wide.layout, self.theirs.wide.layout
