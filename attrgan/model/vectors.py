@@ -53,7 +53,7 @@ def item_vectors(model: "CompletionModel", frame: pd.DataFrame, features: pa.Tab
 def length(generator: Generator, vocabulary: Vocabulary) -> int:
     """D: a width for the attributes, one for the words where there is text, the components of pretrained vectors."""
     words = generator.size.width * bool(generator.schema.text)
-    return generator.size.width + words + sum(len(fitted["scale"]) for fitted in vocabulary.vectors.values())
+    return generator.size.width + words + sum(len(fitted["components"]) for fitted in vocabulary.vectors.values())
 
 
 def _embedded(

@@ -82,7 +82,7 @@ class Numbers:
         known = np.sort(cells.astype(np.float64)) if len(cells) else np.zeros(1)
         unique, counts = np.unique(known, return_counts=True)
         bins = int(np.clip(len(known) // 8, 16, BINS))  # a bin of which two values are known is learned by nobody
-        many = len(unique) > bins
+        many = len(unique) > BINS
         atoms = unique[counts >= max(2, len(known) / (2 * bins))] if many else unique
         groups = [np.full(int(counts[unique == a][0]), a) for a in atoms]
         rest = known[~np.isin(known, atoms)]

@@ -77,9 +77,10 @@ def inherit(vocabulary: Vocabulary, schema: Schema, origin: Origin) -> Vocabular
     vectors = dict(vocabulary.vectors)
     for name, fitted in vectors.items():
         known = theirs.vectors.get(name)
-        same = getattr(schema.encoders, name) == getattr(origin.model.schema.encoders, name)
+        level = name.split()[0]  # of several parts of one vector
+        same = getattr(schema.encoders, level) == getattr(origin.model.schema.encoders, level)
         if same and known and len(known["centre"]) == len(fitted["centre"]):
-            vectors[name] = fitted | {k: known[k] for k in ("components", "scale")}
+            vectors[name] = fitted | {"components": known["components"]}
     return replace(
         vocabulary,
         words=Hashes(np.union1d(vocabulary.words.known, theirs.words.known)),

@@ -97,7 +97,14 @@ def test_a_resumed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path
     "changes",
     [
         {"epochs": 2},
-        {"epochs": 9, "patience": 1, "learning_rate": 0.0, "wide_learning_rate": 0.0, "vector_learning_rate": 0.0},
+        {
+            "epochs": 9,
+            "patience": 1,
+            "learning_rate": 0.0,
+            "wide_learning_rate": 0.0,
+            "vector_learning_rate": 0.0,
+            "bias_learning_rate": 0.0,
+        },
     ],
     ids=["the last epoch", "no progress"],
 )
