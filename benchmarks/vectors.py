@@ -1,6 +1,6 @@
 """Are an item's vectors good for search? Nearest neighbours by `attrgan features --vectors`, beside TF-IDF neighbours.
 
-    .venv/bin/python benchmarks/vectors.py --data DIR [--sets jd_laptops …] [--rows 2000]
+    .venv/bin/python -m benchmarks.vectors --data DIR [--sets jd_laptops …] [--rows 2000]
 
 A model is trained on `--rows` items; TEST items that it never saw look for their neighbours among one another. Per
 label: the share of the ten nearest that have the same one, with the label (and what gives it away) hidden from both;
@@ -21,7 +21,6 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
-from transfer import CATEGORICAL, FASHION, JOURNEY, Slice
 
 from attrgan.features import cache
 from attrgan.lake.catalog import read_catalog, to_frame
@@ -29,6 +28,7 @@ from attrgan.model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.training.train import train
 from attrgan.training.trainer import Options
+from benchmarks.transfer import CATEGORICAL, FASHION, JOURNEY, Slice
 
 TEST, NEAREST = 1000, 10
 LAPTOPS = {
