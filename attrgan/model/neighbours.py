@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from attrgan.model.vocabulary import Vocabulary
@@ -83,17 +84,15 @@ class Index:
         k = min(NEIGHBOURS, len(self.vectors))
         positions = np.full((len(vectors), NEIGHBOURS), -1, np.int64)
         cosines = np.zeros((len(vectors), NEIGHBOURS), np.float32)
-        stored = self.vectors.astype(np.float32).T
+        stored = torch.from_numpy(self.vectors.astype(np.float32)).T
         for start in range(0, len(vectors) if k else 0, CHUNK):
-            near = vectors[start : start + CHUNK] @ stored / SCALE**2
+            near = torch.from_numpy(vectors[start : start + CHUNK].astype(np.float32)) @ stored
             if trained is not None:
-                near[trained[start : start + CHUNK, None] & (near >= DUPLICATE)] = 0
-            near -= np.arange(near.shape[1], dtype=np.float64) * 1e-9  # of equals the first
-            best = np.argpartition(-near, k - 1, axis=1)[:, :k]
-            best = np.take_along_axis(best, np.argsort(-np.take_along_axis(near, best, 1), axis=1), 1)
-            cosine = np.take_along_axis(near, best, 1)
-            positions[start : start + CHUNK, :k] = np.where(cosine > 0, best, -1)
-            cosines[start : start + CHUNK, :k] = np.maximum(cosine, 0)
+                duplicates = near >= DUPLICATE * SCALE**2
+                near[duplicates & torch.from_numpy(trained[start : start + CHUNK])[:, None]] = 0
+            product, best = (found.numpy() for found in near.topk(k, dim=1))
+            positions[start : start + CHUNK, :k] = np.where(product > 0, best, -1)
+            cosines[start : start + CHUNK, :k] = np.maximum(product / SCALE**2, 0)
         return positions, cosines
 
 
