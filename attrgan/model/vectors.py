@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from torch.nn import functional as F
 
-from attrgan.model.generator import Generator, Hidden, Output
+from attrgan.model.generator import Generator, Hidden, Output, mean_of
 from attrgan.model.inputs import Batch, batch, tensor
 from attrgan.model.levels import piecewise
 from attrgan.model.vocabulary import Vocabulary
@@ -81,10 +81,14 @@ def _attributes(generator: Generator, items: Batch, output: Output, embedded: di
     for name, table in embedded.items():
         if not sizes[name]:
             continue  # no training row knew a value
-        probability = output.logits[name].softmax(1)[:, : sizes[name]]  # spans of an open attribute are left out
+        if name in generator.sets:
+            probability, code = generator.sets[name].marginals(output.logits[name]), items.sets[name]
+        else:  # spans of an open attribute are left out
+            probability, code = output.logits[name].softmax(1)[:, : sizes[name]], codes[name][:, None]
         expected = F.normalize(probability @ table[: sizes[name]], dim=1)
+        value = F.normalize(mean_of(table[code.clamp(min=0)], code >= 0), dim=1)
         known = codes[name] >= 0
-        total += torch.where(known[:, None], table[codes[name].clamp(min=0)], expected) * _signs(name, total.shape[1])
+        total += torch.where(known[:, None], value, expected) * _signs(name, total.shape[1])
     return F.normalize(total, dim=1)
 
 

@@ -45,6 +45,17 @@ def test_a_vector_depends_on_text_and_on_known_attributes(small_model, items, fo
         assert not np.allclose(other, found, atol=1e-3), name
 
 
+def test_a_set_stands_in_a_vector_with_all_its_members_in_whatever_order(small_model, items):
+    both, turned, one, other = (
+        small_model.vectors(items.assign(tags=tags))
+        for tags in ('["new", "shirt"]', '["shirt", "new"]', '["new"]', '["shirt"]')
+    )
+    np.testing.assert_allclose(both, turned, atol=1e-5)
+    for alone in (one, other):
+        assert not np.allclose(both, alone, atol=1e-3)
+    assert not np.allclose(one, other, atol=1e-3)
+
+
 def test_no_items_have_no_vectors(small_model, items):
     assert small_model.vectors(items[:0]).shape[0] == 0
 
