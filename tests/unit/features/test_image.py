@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import struct
 import zlib
 from contextlib import suppress
@@ -16,7 +17,7 @@ from attrgan.errors import MediaError, SettingsError
 from attrgan.features import image
 from attrgan.schema import Schema
 
-LIVOSTYLE = Path("/work/shared/data/livostyle.parquet")
+LIVOSTYLE = Path(os.environ.get("ATTRGAN_BENCHMARK_DATA", "nowhere")) / "livostyle.parquet"
 WIDTH = sum(image.PARTS.values())
 
 
@@ -111,7 +112,7 @@ def test_the_network_knows_what_it_was_trained_for():
     assert strawberry > lemon
 
 
-@pytest.mark.skipif(not LIVOSTYLE.exists(), reason="the fashion catalog is not on this machine")
+@pytest.mark.skipif(not LIVOSTYLE.exists(), reason="ATTRGAN_BENCHMARK_DATA names no folder with the fashion catalog")
 def test_neighbours_by_picture_share_colour_and_category_far_above_chance():
     frame = pd.read_parquet(LIVOSTYLE, columns=["image", "category", "colour"]).dropna().sample(300, random_state=0)
     vectors = np.array(image.encode(frame, schema())["image.vector"].to_pylist())
