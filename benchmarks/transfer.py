@@ -1,6 +1,6 @@
 """What `train --from` gains: a small catalog learned alone, and started from a model of another, bigger one.
 
-    .venv/bin/python benchmarks/transfer.py --data DIR [--pairs home-fashion …] [--rows 200 500] [--seeds 0 1 2]
+    .venv/bin/python -m benchmarks.transfer --data DIR [--pairs home-fashion …] [--rows 200 500] [--seeds 0 1 2]
 
 Per pair a source model is trained once. Per seed the target's rows are shuffled: the first `--rows` are the small
 catalog (attrgan sets aside four in ten of them itself), the next TEST are held out. Both models are trained on the same
@@ -11,7 +11,6 @@ the differences seed by seed. Models, features and results are kept in `--out` a
 """
 
 import argparse
-import hashlib
 import json
 import os
 import time
@@ -32,6 +31,7 @@ from attrgan.lake.catalog import read_catalog, to_frame
 from attrgan.schema import Schema
 from attrgan.training.train import load_origin, train
 from attrgan.training.trainer import Options
+from benchmarks.ours import source_hash
 
 TEST = 1000
 DECIDES = ("features", "model", "training", "evaluation", "lake/catalog.py")
@@ -109,22 +109,11 @@ PAIRS = {
 }  # fmt: skip
 
 
-def source_hash() -> str:
-    """What the package's part in a result depends on."""
-    import attrgan
-
-    root, digest = Path(attrgan.__file__).parent, hashlib.sha256()
-    for part in DECIDES:
-        for file in sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:10]
-
-
 class Bench:
     """Where things are kept, and what is done once."""
 
     def __init__(self, data: Path, out: Path, epochs: int | None) -> None:
-        self.data, self.out, self.epochs, self.code = data, out, epochs, source_hash()
+        self.data, self.out, self.epochs, self.code = data, out, epochs, source_hash(*DECIDES)
 
     def frame(self, piece: Slice, rows: slice = slice(None), seed: int | None = None) -> tuple[Schema, pd.DataFrame]:
         """The rows of a catalog as the model works on them, shuffled by a seed."""

@@ -27,7 +27,7 @@ from attrgan.model.discriminator import Discriminator
 from attrgan.model.generator import Generator, Size
 from attrgan.model.inputs import Batch, Inputs, batch, tensor
 from attrgan.model.neighbours import Index
-from attrgan.model.vocabulary import Vocabulary
+from attrgan.model.vocabulary import VECTORS, Vocabulary
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses, transfer
 
@@ -211,7 +211,7 @@ class Trainer:
         hidden.unlisted = losses.choose_unlisted(tensors, self.generator, self.vocabulary, rng)
         if self.schema.text:
             hidden.text = tensor(rng.random(len(rows)) < 0.05)
-        dropped = {level: tensor(rng.random(len(rows)) < 0.1) for level in ("language", "image")}
+        dropped = {level: tensor(rng.random(len(rows)) < 0.1) for level in VECTORS}
         hidden.levels = {name: dropped[name.split()[0]] for name in self.generator.vectors}
         z = torch.randn(len(rows), len(self.schema.attributes), self.options.size.noise)
         output = self.generator(tensors, hidden, z, self._train_strangers())
