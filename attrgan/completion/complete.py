@@ -219,13 +219,13 @@ def _provenance(
     answer: "Prediction", schema: Schema, name: str, frame: pd.DataFrame, inputs: "Inputs"
 ) -> tuple[list[str], list[str]]:
     """Where each value came from, and the evidence as JSON: `span` or, of the members of a set, `spans`."""
-    from attrgan.model.completion_model import place
+    from attrgan.model.inputs import place
 
     def standing(row: int, token: int, length: int) -> dict[str, Any]:
         column, start, end = place(inputs, row, token, length)
-        text = str(frame[schema.text[column]].iloc[row])[start:end]
-        return {"column": schema.text[column], "start": start, "end": end, "text": text}
+        return {"column": schema.text[column], "start": start, "end": end, "text": str(texts[column][row])[start:end]}
 
+    texts = [frame[c].to_numpy(object) for c in schema.text]
     numeric = schema.attributes[name].kind == "numeric"
     sources, evidence = [], []
     cells = zip(answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, strict=True)

@@ -274,19 +274,9 @@ class _Sampler:
         lines.filled[at, i] = True
 
     def _strings(self, name: str, rows: np.ndarray, choice: np.ndarray) -> np.ndarray:
-        """The chosen candidates as strings: known values, or spans of the items' own text."""
-        from attrgan.model.completion_model import place
-        from attrgan.model.vocabulary import MAX_PHRASE
-
-        known = self.vocabulary.values[name].values
+        """The chosen candidates as strings."""
         strings = np.full(len(choice), None, dtype=object)
-        for i, (row, j) in enumerate(zip(rows, choice, strict=True)):
-            if j < len(known):
-                strings[i] = known[j]
-                continue
-            token, length = divmod(int(j) - len(known), MAX_PHRASE)
-            column, start, end = place(self.inputs, row, token, length + 1)
-            strings[i] = str(self.frame[self.schema.text[column]].iloc[row])[start:end]
+        strings[:] = [cell[0] for cell in self.model.written(name, self.frame, self.inputs, rows, choice[:, None])]
         return strings
 
     def _codes(self, name: str, value: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from attrgan.schema import Schema
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
+VERSION = 2
 """Raised whenever `encode` changes what it returns."""
 MAX_PIECES = 128
 MAX_CHARACTERS = 4000
@@ -103,9 +103,10 @@ def encode(frame: pd.DataFrame, schema: Schema) -> dict[str, pa.Array]:
     Returns:
         Per item, both large_list<float16>, empty where the item has no text that the model knows:
         `language.sentence` of w values (384 for the default model), the mean of the last layer's vectors, of length 1;
-        `language.token` of t · w values where the schema has an open attribute (else empty), for the t words of
-        `text.encode` in their order: the mean over a word's pieces of the mean of the last and the third-last hidden
-        layer, zeros for words after the first MAX_PIECES pieces.
+        `language.token` of t · 2 w values where the schema has an open attribute (else empty), for the t words of
+        `text.encode` in their order: the mean over a word's pieces of the hidden layer a third of the way up, and of
+        the last one, zeros for words after the first MAX_PIECES pieces. (OA-Mine, row F1 on rows kept back from
+        training: one after the other .758, their mean .749.)
     """
     words = wants_words(schema)
     empty = np.empty(0, np.float16)
@@ -201,10 +202,10 @@ def _forward(batch: list[_Item], encoder: Encoder, words: bool) -> None:
 
 
 def _word_means(batch: list[_Item], hidden: "tuple[torch.Tensor, ...]") -> np.ndarray:
-    """float16 (words of the batch, w): the mean of each word's pieces."""
+    """float16 (words of the batch, 2 w): the mean of each word's pieces, in two layers."""
     import torch
 
-    vectors = (hidden[-1].float() + hidden[max(-3, -len(hidden))].float()).flatten(0, 1) / 2
+    vectors = torch.cat([hidden[(len(hidden) - 1) // 3].float(), hidden[-1].float()], -1).flatten(0, 1)
     firsts = np.cumsum([0, *(item.words for item in batch)])
     word = np.concatenate([np.where(i.word >= 0, i.word + f, -1) for i, f in zip(batch, firsts, strict=False)])
     pieces = np.flatnonzero(word >= 0)

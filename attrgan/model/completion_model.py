@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
-from attrgan.model.inputs import Inputs, batch, build, tensor
+from attrgan.model.inputs import Inputs, batch, build, span_text, tensor
 from attrgan.model.neighbours import Index
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.schema import Schema
@@ -91,7 +91,7 @@ class CompletionModel:
 
     def inputs(self, frame: pd.DataFrame, features: pa.Table) -> Inputs:
         """The rows of a frame in this model's vocabulary, and the training items that resemble them."""
-        inputs = build(frame, features, self.vocabulary)
+        inputs = build(frame, features, self.vocabulary, tuple(self.generator.open))
         if self.index:
             inputs.neighbours = self.index.look_up(inputs.retrieval)
         return inputs
@@ -166,10 +166,7 @@ class CompletionModel:
         known = self.vocabulary.values[name].values
         best = scores.topk(min(4, scores.shape[1])).indices.cpu().numpy()
         width = max(output.logits[name].shape[1] - len(known), 0)
-        strings = [
-            [known[j] if j < len(known) else self._span_text(frame, inputs, row, j - len(known)) for j in js]
-            for row, js in zip(rows[chosen], best, strict=True)
-        ]
+        strings = self.written(name, frame, inputs, rows[chosen], best)
         span = self._places(name, inputs, rows[chosen], best[:, 0], len(known) if width else None)
         empty = np.full(len(chosen), np.nan)
         votes = F.pad(output.votes[name][tensor(chosen)], (0, scores.shape[1] - len(known)))
@@ -247,40 +244,57 @@ class CompletionModel:
             runners_up=[[] for _ in range(n)], neighbours=[[] for _ in range(n)],
         )  # fmt: skip
 
-    def _span_text(self, frame: pd.DataFrame, inputs: Inputs, row: int, span: int) -> str:
-        column, start, end = place(inputs, row, span // MAX_PHRASE, span % MAX_PHRASE + 1)
-        return str(frame[self.schema.text[column]].iloc[row])[start:end] if end else ""
+    def written(
+        self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, choices: np.ndarray
+    ) -> list[list[str]]:
+        """Candidates of a categorical attribute as strings.
+
+        A known value is written as it is known; of an attribute whose values are copied (`verbatim` in the vocabulary),
+        as it stands in the item's own text, if it does.
+
+        Args:
+            rows: int64 (n,), the items; choices: int64 (n, k), k candidates of each.
+        """
+        known, texts = self.vocabulary.values[name].values, [frame[c].to_numpy(object) for c in self.schema.text]
+        at = np.full(choices.shape, -1)
+        if name in self.vocabulary.verbatim:
+            listed = np.where(choices < len(known), choices, -1)
+            at = inputs.matches.find(np.broadcast_to(rows[:, None], choices.shape), self._number(name), listed)
+
+        def string(row: int, choice: int, match: int) -> str:
+            if choice >= len(known):
+                token, length = divmod(choice - len(known), MAX_PHRASE)
+                return span_text(texts, inputs, row, token, length + 1)
+            if match < 0:
+                return known[choice]
+            return span_text(texts, inputs, row, inputs.matches.token[match], inputs.matches.length[match])
+
+        each = zip(rows.tolist(), choices.tolist(), at.tolist(), strict=True)
+        return [[string(row, j, m) for j, m in zip(js, ms, strict=True)] for row, js, ms in each]
+
+    def _number(self, name: str) -> int:
+        """Which categorical attribute it is."""
+        return list(self.vocabulary.values).index(name)
 
     def _places(
         self, name: str, inputs: Inputs, rows: np.ndarray, best: np.ndarray, spans_from: int | None
     ) -> np.ndarray:
         """int64 (n, 2): token and length where the chosen value stands in the text."""
+        matches = inputs.matches
+        at = matches.find(rows, self._number(name), best)
         result = np.full((len(rows), 2), -1, np.int64)
+        result[at >= 0] = np.stack([matches.token[at], matches.length[at]], 1)[at >= 0] if len(matches.row) else -1
         if spans_from is not None:
             span = best - spans_from
             copied = span >= 0
             result[copied] = np.stack([span // MAX_PHRASE, span % MAX_PHRASE + 1], 1)[copied]
-        matches = inputs.matches
-        attribute = list(self.vocabulary.values).index(name)
-        first, last = np.searchsorted(matches.row, rows), np.searchsorted(matches.row, rows, side="right")
-        for i in np.flatnonzero((last > first) & (result[:, 0] < 0)):
-            here = slice(first[i], last[i])
-            hits = np.flatnonzero((matches.attribute[here] == attribute) & (matches.value[here] == best[i]))
-            if len(hits):
-                result[i] = matches.token[here][hits[0]], matches.length[here][hits[0]]
         return result
 
     def _member_places(self, name: str, inputs: Inputs, row: int, members: np.ndarray) -> list[tuple[int, int]]:
         """Token and length of every member of a set where it first stands in the text."""
-        matches, attribute = inputs.matches, list(self.vocabulary.values).index(name)
-        here = slice(*np.searchsorted(matches.row, [row, row + 1]))
-        found: dict[int, tuple[int, int]] = {}
-        for of, value, token, length in zip(
-            matches.attribute[here], matches.value[here], matches.token[here], matches.length[here], strict=True
-        ):
-            if of == attribute and value in members:
-                found.setdefault(int(value), (int(token), int(length)))
-        return [found[j] for j in members if j in found]
+        matches = inputs.matches
+        at = matches.find(np.full(len(members), row), self._number(name), members)
+        return [(int(matches.token[m]), int(matches.length[m])) for m in at if m >= 0]
 
     # --- files -----------------------------------------------------------------------------------------------------
 
@@ -351,16 +365,6 @@ def hidden_rows(mask: Mask | None, rows: np.ndarray, attributes: int) -> Hidden:
     if mask is None:
         return Hidden(torch.zeros(len(rows), attributes, dtype=torch.bool))
     return Hidden(tensor(mask.cells[rows]), {name: tensor(group[rows]) for name, group in mask.groups.items()})
-
-
-def place(inputs: Inputs, row: int, token: int, length: int) -> tuple[int, int, int]:
-    """Text column number, start and end of a span; (0, 0, 0) where the item has no such tokens."""
-    first = int(inputs.token_offsets[row]) + int(token)
-    last = first + int(length) - 1
-    if last >= inputs.token_offsets[row + 1]:
-        return 0, 0, 0
-    tokens = inputs.tokens
-    return int(tokens["column"][first]), int(tokens["start"][first]), int(tokens["end"][last])
 
 
 def _no_answer(rows: np.ndarray) -> Prediction:

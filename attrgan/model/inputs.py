@@ -24,13 +24,24 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 
 @dataclass
 class Matches:
-    """Where known values stand in the items' own texts, sorted by row; all int64 (m,)."""
+    """Where values stand in the items' own texts, sorted by row, attribute and value; all int64 (m,)."""
 
     row: np.ndarray
     attribute: np.ndarray
     value: np.ndarray
     token: np.ndarray
     length: np.ndarray
+
+    def find(self, row: np.ndarray, attribute: int, value: np.ndarray) -> np.ndarray:
+        """int64 of the shape of row: which match is the one of this row's attribute and value, −1 where none is."""
+        many = int(max(self.value.max(initial=0), value.max(initial=0))) + 1
+        groups = int(max(self.attribute.max(initial=0), attribute)) + 1
+        known = (self.row * groups + self.attribute) * many + self.value
+        asked = (row * groups + attribute) * many + value
+        at = np.searchsorted(known, asked)
+        found = at < len(known)
+        found[found] = known[at[found]] == asked[found]
+        return np.where(found & (value >= 0), at, -1)
 
 
 @dataclass
@@ -50,8 +61,12 @@ class Inputs:
         sequences: group → (numbers (s, n), hashes (s, h), step offsets (N + 1,), statistics (N, w) with NaN).
         vectors: pretrained level → (float32 (N, K), bool (N,) of the items that have one).
         word_vectors: float16 (t, P): a pretrained vector per token, or None.
-        matches: known values in the text.
+        matches: known values in the text, each where it first stands.
         strangers: known cells' values that the vocabulary does not have.
+        copies: of `spelled` attributes the cells whose own value is not in the vocabulary but stands in the text;
+            `value` is its code.
+        repeats: int64 (3, r), sorted by row: row, a span that spells what an earlier one of the row does, and the first
+            that does; a span is its first token · MAX_PHRASE + its length − 1.
         retrieval: float32 (N, R), from `retrieval_vectors`.
         neighbours: positions in the index (N, K), −1 for none, their cosines (N, K) and values (N, K, C); None before
             there is an index.
@@ -70,6 +85,8 @@ class Inputs:
     word_vectors: np.ndarray | None
     matches: Matches
     strangers: list[str]
+    copies: Matches
+    repeats: np.ndarray
     retrieval: np.ndarray
     neighbours: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
@@ -84,8 +101,12 @@ class Inputs:
         return any(bool((codes[name] >= len(v.values)).any()) for name, v in known.items())
 
 
-def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> Inputs:
-    """Looks up every row of a frame and its features in the vocabulary."""
+def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary, spelled: tuple[str, ...] = ()) -> Inputs:
+    """Looks up every row of a frame and its features in the vocabulary.
+
+    Args:
+        spelled: the open attributes, whose values may be spans of the text.
+    """
     strangers: dict[str, int] = {}
     codes, sets = [], {}
     for name, known in (vocabulary.values | vocabulary.conditions).items():
@@ -111,6 +132,7 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> In
     token_offsets = offsets(features["text.word"])
     wide = vocabulary.wide.index(flat(features["text.wide"]))
     rows = len(frame)
+    phrases = _phrases(tokens, token_offsets) if spelled else []
     return Inputs(
         codes=np.stack(codes, 1) if codes else np.empty((rows, 0), np.int64),
         sets=sets,
@@ -125,6 +147,8 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary) -> In
         word_vectors=_word_vectors(features, vocabulary.word_vector, token_offsets),
         matches=find_values(tokens, token_offsets, vocabulary),
         strangers=list(strangers),
+        copies=_copies(codes, list(strangers), phrases, token_offsets, vocabulary, spelled),
+        repeats=_repeats(phrases, token_offsets),
         retrieval=retrieval_vectors(
             wide, offsets(features["text.wide"]), vocabulary.idf, *item_vectors(features, "language")
         ),
@@ -193,9 +217,84 @@ def find_values(tokens: dict[str, np.ndarray], token_offsets: np.ndarray, vocabu
                 np.stack([row_of_token[hit], np.full(len(hit), attribute), value, hit, np.full(len(hit), length)])
             )
     table = np.concatenate(found, 1) if found else np.empty((5, 0), np.int64)
-    table = table[:, np.argsort(table[0], kind="stable")].astype(np.int64)
+    return _first_places(table, token_offsets)
+
+
+def _first_places(table: np.ndarray, token_offsets: np.ndarray) -> Matches:
+    """Places (5, m) as in `Matches`, but with tokens counted over all items, sorted and each value once per row."""
+    table = table[:, np.lexsort((table[3], table[2], table[1], table[0]))].astype(np.int64)
+    new = np.ones(table.shape[1], bool)
+    new[1:] = (table[:3, 1:] != table[:3, :-1]).any(0)
+    table = table[:, new]
     table[3] -= token_offsets[table[0]]
     return Matches(*table)
+
+
+def place(inputs: Inputs, row: int, token: int, length: int) -> tuple[int, int, int]:
+    """Text column number, start and end of a span; (0, 0, 0) where the item has no such tokens."""
+    first = int(inputs.token_offsets[row]) + int(token)
+    last = first + int(length) - 1
+    if last >= inputs.token_offsets[row + 1]:
+        return 0, 0, 0
+    tokens = inputs.tokens
+    return int(tokens["column"][first]), int(tokens["start"][first]), int(tokens["end"][last])
+
+
+def span_text(texts: list[np.ndarray], inputs: Inputs, row: int, token: int, length: int) -> str:
+    """A span as it stands in the item's text; `texts`: the text columns, object (N,) each."""
+    column, start, end = place(inputs, row, token, length)
+    return str(texts[column][row])[start:end] if end else ""
+
+
+Phrases = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""For 1 … MAX_PHRASE words: (hash uint64, first token, row) of every phrase that lies within a column of an item."""
+
+
+def _phrases(tokens: dict[str, np.ndarray], token_offsets: np.ndarray) -> Phrases:
+    row = np.repeat(np.arange(len(token_offsets) - 1), np.diff(token_offsets))
+    found = []
+    for n, phrase in enumerate(text.phrase_hashes(tokens["hash"][: len(row)], MAX_PHRASE), start=1):
+        last = np.arange(n - 1, len(row))
+        first = last - n + 1
+        inside = (row[first] == row[last]) & (tokens["column"][first] == tokens["column"][last])
+        found.append((phrase[inside], first[inside], row[first[inside]]))
+    return found
+
+
+def _copies(
+    codes: list[np.ndarray], strangers: list[str], phrases: Phrases,
+    token_offsets: np.ndarray, vocabulary: Vocabulary, spelled: tuple[str, ...],
+) -> Matches:  # fmt: skip
+    """Where cells' own values that the vocabulary does not have stand in the text."""
+    words = [text.encode_value(value)[0] for value in strangers]
+    length = np.array([len(w) for w in words], np.int64)
+    spelt = np.array([text.phrase_hashes(w, len(w))[-1][0] for w in words], np.uint64)
+    found = [np.empty((5, 0), np.int64)]
+    for attribute, (name, known) in enumerate(vocabulary.values.items()):
+        own = codes[attribute] - len(known.values)
+        if name not in spelled or not (own >= 0).any():
+            continue
+        for n, (phrase, first, row) in enumerate(phrases, start=1):
+            at = np.flatnonzero(own[row] >= 0)
+            at = at[(length[own[row[at]]] == n) & (spelt[own[row[at]]] == phrase[at])]
+            same = np.full(len(at), attribute), codes[attribute][row[at]], first[at], np.full(len(at), n)
+            found.append(np.stack([row[at], *same]))
+    return _first_places(np.concatenate(found, 1), token_offsets)
+
+
+def _repeats(phrases: Phrases, token_offsets: np.ndarray) -> np.ndarray:
+    """`Inputs.repeats`."""
+    found = [np.empty((3, 0), np.int64)]
+    for n, (phrase, token, row) in enumerate(phrases, start=1):
+        key = phrase * np.uint64(0x9E3779B97F4A7C15) ^ (row.astype(np.uint64) + np.uint64(1)) * np.uint64(
+            0xC2B2AE3D27D4EB4F
+        )
+        _, first, group = np.unique(key, return_index=True, return_inverse=True)
+        again = np.flatnonzero(first[group] != np.arange(len(key)))
+        places = [(token[at] - token_offsets[row[again]]) * MAX_PHRASE + n - 1 for at in (again, first[group[again]])]
+        found.append(np.stack([row[again], *places]))
+    table = np.concatenate(found, 1)
+    return table[:, np.argsort(table[0], kind="stable")]
 
 
 @dataclass
@@ -211,6 +310,8 @@ class Batch:
         neighbour_codes int64 (B, K, C), neighbour_cosines float32 (B, K): values of similar training items, −1 unknown.
         steps: group → (numbers (B, S, n), hashes (B, S, h), mask (B, S), statistics (B, w)).
         match_row, match_attribute, match_value, match_token, match_length (m,): known values in the text.
+        copy_row, copy_attribute, copy_span (c,): cells whose own value is not known but a span of their text.
+        repeat_row, repeat_span, repeat_first (r,): as `repeats` in `Inputs`.
     """
 
     codes: torch.Tensor
@@ -236,6 +337,12 @@ class Batch:
     match_value: torch.Tensor
     match_token: torch.Tensor
     match_length: torch.Tensor
+    copy_row: torch.Tensor
+    copy_attribute: torch.Tensor
+    copy_span: torch.Tensor
+    repeat_row: torch.Tensor
+    repeat_span: torch.Tensor
+    repeat_first: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -252,7 +359,10 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
     nothing = np.zeros((len(inputs), 0, inputs.codes.shape[1]), np.int64)
     near = inputs.neighbours or (nothing[..., 0], nothing[..., 0].astype(np.float32), nothing)
     matches = inputs.matches
-    match_at, match_counts = _ragged(np.searchsorted(matches.row, np.arange(len(inputs) + 1)), rows)
+    match_at, match_row = _of_rows(matches.row, rows)
+    copies = inputs.copies
+    copy_at, copy_row = _of_rows(copies.row, rows)
+    repeat_at, repeat_row = _of_rows(inputs.repeats[0], rows)
     return Batch(
         codes=tensor(inputs.codes[rows]),
         sets={name: tensor(_members(*members, rows)) for name, members in inputs.sets.items()},
@@ -272,12 +382,26 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         neighbour_cosines=tensor(near[1][rows]),
         word_vector=None if inputs.word_vectors is None else tensor(inputs.word_vectors[at]).float(),
         steps={name: _steps(*group, rows) for name, group in inputs.sequences.items()},
-        match_row=tensor(np.repeat(np.arange(len(rows)), match_counts)),
+        match_row=tensor(match_row),
         match_attribute=tensor(matches.attribute[match_at]),
         match_value=tensor(matches.value[match_at]),
         match_token=tensor(matches.token[match_at]),
         match_length=tensor(matches.length[match_at]),
+        copy_row=tensor(copy_row),
+        copy_attribute=tensor(copies.attribute[copy_at]),
+        copy_span=tensor(copies.token[copy_at] * MAX_PHRASE + copies.length[copy_at] - 1),
+        repeat_row=tensor(repeat_row),
+        repeat_span=tensor(inputs.repeats[1][repeat_at]),
+        repeat_first=tensor(inputs.repeats[2][repeat_at]),
     )
+
+
+def _of_rows(sorted_rows: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a table sorted by row: the entries of the given rows, and which of these each belongs to."""
+    starts, ends = (np.searchsorted(sorted_rows, rows, side=side) for side in ("left", "right"))
+    counts = ends - starts
+    at = np.repeat(starts - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
+    return at, np.repeat(np.arange(len(rows)), counts)
 
 
 def _members(codes: np.ndarray, member_offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ BINS = 96
 EDGES = 32
 MAX_WORDS = 40_000
 MAX_GRAMS = 30_000
-MAX_PHRASE = 5
+MAX_PHRASE = 8
 """Words of the longest span that can be copied."""
 VECTORS = {"language": "language.sentence", "image": "image.vector"}
 """Pretrained level → the feature column that holds one vector per item (made of parts, as its encoder says)."""
@@ -170,6 +170,7 @@ class Vocabulary:
     vectors: dict[str, dict[str, np.ndarray]]
     word_vector: int
     sets: dict[str, Sets]
+    verbatim: list[str]
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, features: pa.Table, schema: Schema) -> "Vocabulary":
@@ -205,7 +206,14 @@ class Vocabulary:
             {name: fit for level in VECTORS for name, fit in _fit_vectors(features, level).items()},
             _word_vector(features),
             {n: Sets.fit(cells, values[n].values) for n, cells in members.items()},
+            _verbatim(frame, schema),
         )  # fmt: skip
+
+    def alike(self, name: str) -> np.ndarray:
+        """int64 (V,): for each value of an attribute the most frequent one that is spelled with the same words."""
+        first: dict[tuple[int, ...], int] = {}
+        words = (tuple(text.encode_value(value)[0].tolist()) for value in self.values[name].values)
+        return np.array([first.setdefault(key, i) for i, key in enumerate(words)], np.int64)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The numbers, flat, for the weights file."""
@@ -231,6 +239,7 @@ class Vocabulary:
             "sequences": list(self.sequences),
             "vectors": list(self.vectors),
             "word_vector": self.word_vector,
+            "verbatim": self.verbatim,
             "sets": {n: [s.not_applicable, s.sizes, s.listed, s.times] for n, s in self.sets.items()},
         }
 
@@ -253,6 +262,7 @@ class Vocabulary:
             {n: under(f"vectors.{i}.") for i, n in enumerate(strings["vectors"])},
             strings["word_vector"],
             {n: _restore_sets(len(strings["values"][n]), *saved) for n, saved in strings["sets"].items()},
+            strings["verbatim"],
         )  # fmt: skip
 
 
@@ -333,6 +343,42 @@ def fitted_vectors(features: pa.Table, name: str, fitted: dict[str, np.ndarray])
     if len(found):
         result[present] = (found[:, start : start + components.shape[1]] - fitted["centre"]) @ components.T
     return result, present
+
+
+def _verbatim(frame: pd.DataFrame, schema: Schema) -> list[str]:
+    """The open attributes whose values are written as the items' texts write them, not in one form of their own.
+
+    Of the cells whose value stands in the text, but for case and punctuation: is it more often exactly what stands
+    there, or exactly the usual way to write it in this column? Where one is as frequent as the other, the attributes
+    together decide.
+    """
+    names = [n for n, a in schema.attributes.items() if a.kind == "open" and not a.multi]
+    excess = {name: _copied_more_often(frame[frame[name].notna()], name, schema) for name in names}
+    return [name for name in names if (excess[name] or sum(excess.values())) > 0]
+
+
+def _copied_more_often(known: pd.DataFrame, name: str, schema: Schema) -> int:
+    """In how many more cells the value is exactly what stands in the text than exactly what is usual."""
+    words = {v: tuple(w for w, _, _ in text.tokenize(v)) for v in known[name].unique()}
+    usual: dict[tuple[str, ...], str] = {}
+    for value in known[name].value_counts().index:
+        usual.setdefault(words[value], value)
+    excess = 0
+    for value, texts in zip(known[name], text.texts_of(known, schema), strict=True):
+        found = _first_place(words[value], texts)
+        excess += (found == value) - (found is not None and usual[words[value]] == value)
+    return excess
+
+
+def _first_place(words: tuple[str, ...], texts: tuple[str | None, ...]) -> str | None:
+    """What first stands in the texts that is these words, as it is written there."""
+    for cell in texts:
+        tokens = text.tokenize(cell)[: text.MAX_TOKENS] if isinstance(cell, str) else []
+        for first in range(len(tokens) - len(words) + 1):
+            part = tokens[first : first + len(words)]
+            if words and all(t[0] == w for t, w in zip(part, words, strict=True)):
+                return str(cell)[part[0][1] : part[-1][2]]
+    return None
 
 
 def _word_vector(features: pa.Table) -> int:

@@ -14,7 +14,7 @@ from attrgan.model.levels import piecewise
 from attrgan.model.vocabulary import Hashes, Vocabulary
 from attrgan.schema import Schema
 
-WHOLE = ("context", "item", "noise", "fusion", "query", "span_start", "span_end", "span_words")
+WHOLE = ("context", "item", "noise", "fusion", "query")
 """Parts of the generator that depend on no vocabulary."""
 
 
@@ -45,7 +45,7 @@ class Carrier:
         for part in ("name", "mask"):
             self._rows(part, _by_name(_columns(ours), _columns(theirs)))
         self._rows("match", _by_name(ours.categorical, theirs.categorical))
-        self._rows("span_length", _by_name(ours.open, theirs.open))
+        self._spans()
         self._wide()
 
     # --- how a weight is carried -----------------------------------------------------------------------------------
@@ -87,6 +87,19 @@ class Carrier:
         self._rows("text.gram.weight", theirs.grams.index(ours.grams.known) - 1, 1)
         self._rows("column", _by_name(self.ours.schema.text, self.theirs.schema.text))
         self._rows("position", np.arange(min(len(self.new["position"]), len(self.old["position"]))))
+
+    def _spans(self) -> None:
+        ours, theirs = self.ours, self.theirs
+        if ours.spans is None or theirs.spans is None:
+            return
+        same_words = ours.schema.encoders.language == theirs.schema.encoders.language
+        for name in [
+            n for n in self.new if n.startswith(("spans.enter", "spans.context", "spans.asked", "spans.vector"))
+        ]:
+            if same_words:
+                self._whole(name)
+        for name in ("spans.head", "spans.length"):
+            self._rows(name, _by_name(ours.open, theirs.open))
 
     def _vectors(self) -> None:
         if self.ours.schema.encoders.language == self.theirs.schema.encoders.language:

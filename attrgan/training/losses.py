@@ -66,14 +66,22 @@ def choose_unlisted(
         code = batch.codes[:, i]
         if not len(vocabulary.values[name].values):
             continue
-        counts = tensor(vocabulary.values[name].counts)
-        once = counts[code.clamp(0, len(counts) - 1)] <= 1
+        alike = generator.alike[name]
+        counts = torch.zeros_like(alike).index_add(0, alike, tensor(vocabulary.values[name].counts))
+        once = counts[alike[code.clamp(0, len(counts) - 1)]] <= 1
         chance = tensor(rng.random(len(batch)) < rate)
         stands = torch.zeros(len(batch), dtype=torch.bool)
-        own = (batch.match_attribute == i) & (batch.match_value == code[batch.match_row])
-        stands[batch.match_row[own]] = True
+        stands[batch.match_row[_own_matches(batch, generator, name)]] = True
         unlisted[name] = stands & (once | chance)
     return unlisted
+
+
+def _own_matches(batch: Batch, generator: Generator, name: str) -> torch.Tensor:
+    """bool (m,): the matches of an open attribute that spell the item's own value."""
+    i, alike = generator.categorical.index(name), generator.alike[name]
+    code = batch.codes[batch.match_row, i]
+    known = (code >= 0) & (code < len(alike)) & (batch.match_attribute == i)
+    return known & (alike[torch.where(known, code, 0)] == batch.match_value) if len(alike) else known
 
 
 def targets(
@@ -92,8 +100,9 @@ def targets(
             i = generator.categorical.index(name)
             size = generator.value_sizes[i]
             right = torch.where(batch.codes[:, i] < size, batch.codes[:, i], -1)
-            if unlisted and name in unlisted:
-                right = _span_targets(batch, i, size, right, unlisted[name])
+            if name in generator.open:
+                unlisted_of = unlisted.get(name) if unlisted else None
+                right = _open_targets(batch, generator, name, right, unlisted_of)
         index[name] = torch.where(asked[:, a], right, -1)
     return Targets(index, generator.sets)
 
@@ -111,13 +120,20 @@ def set_members(batch: Batch, generator: Generator, name: str) -> tuple[torch.Te
     return members, known & generator.sets[name].possible(members)
 
 
-def _span_targets(batch: Batch, attribute: int, size: int, right: torch.Tensor, unlisted: torch.Tensor) -> torch.Tensor:
-    """Replaces the index of an unlisted item's value by that of the first span that spells it."""
-    row, value = batch.match_row, batch.match_value
-    own = (batch.match_attribute == attribute) & unlisted[row] & (value == right[row])
-    span = size + batch.match_token[own] * MAX_PHRASE + batch.match_length[own] - 1
-    first = torch.full_like(right, torch.iinfo(torch.int64).max).scatter_reduce(0, row[own], span, "amin")
-    return torch.where(unlisted, first, right)
+def _open_targets(
+    batch: Batch, generator: Generator, name: str, right: torch.Tensor, unlisted: torch.Tensor | None
+) -> torch.Tensor:
+    """Where an item's own value stands in its text: the most frequent value spelled so; if none is known, the span."""
+    i = generator.categorical.index(name)
+    size = generator.value_sizes[i]
+    own = _own_matches(batch, generator, name)
+    row, candidate = batch.match_row[own], batch.match_value[own]
+    if unlisted is not None:
+        span = size + batch.match_token[own] * MAX_PHRASE + batch.match_length[own] - 1
+        candidate = torch.where(unlisted[row], span, candidate)
+    copied = batch.copy_attribute == i
+    right = right.index_put((row,), candidate)
+    return right.index_put((batch.copy_row[copied],), size + batch.copy_span[copied])
 
 
 def choose_composed(

@@ -32,6 +32,8 @@ from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses, transfer
 
 MIN_TRAIN_ROWS = 20
+TEMPERATURES = (0.7, 1.0, 1.4, 2.0)
+"""What epochs are compared at."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class Trainer:
         generator, wide = self.generator, self.generator.wide
         vectors = [*wide.vectors.parameters(), wide.vote, wide.sharpness]
         numbers = generator.numbers
-        biases = [generator.match, generator.span_length, generator.value_bias, numbers.start, numbers.linear]
+        biases = [generator.match, generator.value_bias, numbers.start, numbers.linear]
+        biases += [generator.spans.length] if generator.spans is not None else []
         apart = {id(p) for p in (wide.sparse.weight, *vectors, *biases)}
         groups: list[dict[str, Any]] = [
             {"params": [p for p in generator.parameters() if id(p) not in apart]},
@@ -309,13 +312,18 @@ class Trainer:
         return scores
 
     def validation_loss(self) -> float:
-        """Mean negative log-likelihood of the validation cells, each attribute counting alike."""
-        each = []
-        for name, (logits, right) in self.validation_scores().items():
-            if right:
-                cost = self.cost(name)
-                each.append(np.mean(np.concatenate([cost(s, r) for s, r in zip(logits, right, strict=True)])))
-        return float(np.mean(each)) if each else 0.0
+        """Mean negative log-likelihood of the validation cells, each attribute counting alike, at the best temperature.
+
+        Temperatures are fitted after training: an epoch that is right more often must not lose for being too sure.
+        """
+        scores = [(self.cost(name), *cells) for name, cells in self.validation_scores().items() if cells[1]]
+
+        def loss(temperature: float) -> float:
+            each = [np.concatenate([cost(s / temperature, r) for s, r in zip(logits, right, strict=True)])
+                    for cost, logits, right in scores]  # fmt: skip
+            return float(np.mean([cells.mean() for cells in each])) if each else 0.0
+
+        return min(loss(temperature) for temperature in TEMPERATURES)
 
     def cost(self, name: str) -> calibration.Cost:
         """The negative log-likelihood of an attribute's cells, of whole sets where they are sets."""

@@ -71,8 +71,8 @@ def test_every_word_of_the_text_level_has_a_vector_where_an_attribute_is_open():
     found = encode(titles, schema("open"))["language.token"]
     frame = pd.DataFrame({"title": titles})
     words = [len(v) for v in text.encode(frame, schema("open"))["text.word"].to_pylist()]
-    assert [len(v) for v in found] == [384 * n for n in words]
-    assert all(np.abs(v.reshape(-1, 384)).sum(1).min() > 0 for v in found)
+    assert [len(v) for v in found] == [768 * n for n in words]
+    assert all(np.abs(v.reshape(-1, 768)).sum(1).min() > 0 for v in found)
 
 
 def test_no_word_has_a_vector_where_no_attribute_is_open():
@@ -84,7 +84,7 @@ def test_a_word_is_found_in_every_column_whatever_stands_before_it():
     frame = pd.DataFrame(
         {"title": ["x", None, "Ünïcödé – “quoted”,"], "description": ["velvet sofa"] * 3}, dtype=object
     )
-    vectors = [np.array(v, float).reshape(-1, 384) for v in language.encode(frame, of)["language.token"].to_pylist()]
+    vectors = [np.array(v, float).reshape(-1, 768) for v in language.encode(frame, of)["language.token"].to_pylist()]
     assert [len(v) for v in vectors] == [3, 2, 4]
     velvet, sofa = vectors[1]
     for others in (vectors[0], vectors[2]):
@@ -95,7 +95,7 @@ def test_a_word_is_found_in_every_column_whatever_stands_before_it():
 def test_words_after_the_models_limit_are_zeros():
     of = schema("open", text=("title", "description"))
     frame = pd.DataFrame({"title": ["unbelievably " * 48], "description": ["sofa " * 30]})
-    vectors = np.array(language.encode(frame, of)["language.token"].to_pylist()[0]).reshape(-1, 384)
+    vectors = np.array(language.encode(frame, of)["language.token"].to_pylist()[0]).reshape(-1, 768)
     assert len(vectors) == 78
     assert np.abs(vectors[:20]).sum(1).min() > 0
     assert (vectors[-30:] == 0).all()
@@ -169,7 +169,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_in_a_folder_is_used_with_its_own_size_and_limit(tiny_bert):
     found = encode(["red table", "red chair " * 20, "green chair"], schema("open", language=str(tiny_bert)))
     assert [v.size for v in found["language.sentence"]] == [16, 16, 0]
-    words = found["language.token"][1].reshape(-1, 16)
+    words = found["language.token"][1].reshape(-1, 32)
     assert (np.abs(words).sum(1) > 0).sum() == 10, "twelve positions, two of them special"
 
 

@@ -9,7 +9,7 @@ from small_catalog import SCHEMA, frame
 
 from attrgan.features import cache
 from attrgan.model.inputs import batch, build
-from attrgan.model.vocabulary import Vocabulary
+from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.model.wide import Layout
 from attrgan.schema import Schema
 
@@ -102,3 +102,23 @@ def test_no_rows_make_empty_inputs(rows, vocabulary):
     inputs = build(none, cache.encode(none, SCHEMA), vocabulary)
     assert len(inputs) == 0
     assert inputs.token_offsets.tolist() == [0]
+
+
+def test_a_phrase_that_stands_twice_counts_as_its_first_place():
+    known = pd.DataFrame({"i": ["0"], "t": ["x"], "v": ["x"]}, dtype=object)
+    vocabulary = Vocabulary.fit(known, cache.encode(known, ONE_TEXT), ONE_TEXT)
+    items = pd.DataFrame({"i": ["1", "2"], "t": ["green tea, GREEN tea", "green"], "v": None}, dtype=object)
+    inputs = build(items, cache.encode(items, ONE_TEXT), vocabulary, ("v",))
+    spans = {(int(r), divmod(int(a), MAX_PHRASE), divmod(int(b), MAX_PHRASE)) for r, a, b in inputs.repeats.T}
+    assert spans == {(0, (2, 0), (0, 0)), (0, (3, 0), (1, 0)), (0, (2, 1), (0, 1))}, "(first token, length − 1)"
+
+
+def test_a_cells_own_unknown_value_is_found_in_its_own_text_only():
+    known = pd.DataFrame({"i": ["0"], "t": ["x"], "v": ["x"]}, dtype=object)
+    vocabulary = Vocabulary.fit(known, cache.encode(known, ONE_TEXT), ONE_TEXT)
+    items = pd.DataFrame(
+        {"i": ["1", "2", "3"], "t": ["the new Quexar", "Quexar", "nothing"], "v": ["QUEXAR", "Lumi", "Quexar"]},
+        dtype=object,
+    )
+    copies = build(items, cache.encode(items, ONE_TEXT), vocabulary, ("v",)).copies
+    assert (copies.row.tolist(), copies.token.tolist(), copies.length.tolist()) == ([0], [2], [1])

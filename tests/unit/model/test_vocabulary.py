@@ -10,7 +10,7 @@ from small_catalog import SCHEMA, frame
 from attrgan.evaluation.metrics import is_right
 from attrgan.features import cache
 from attrgan.model.vocabulary import BINS, Hashes, Numbers, Values, Vocabulary
-from attrgan.schema import Attribute
+from attrgan.schema import Attribute, Schema
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9)
 
@@ -107,3 +107,22 @@ def test_a_column_without_a_known_cell_has_no_values():
     rows = frame(40).assign(colour=None, price=np.nan)
     fitted = Vocabulary.fit(rows, cache.encode(rows, SCHEMA), SCHEMA)
     assert fitted.values["colour"].values == []
+
+
+def test_a_column_that_copies_its_texts_is_told_from_one_with_a_form_of_its_own():
+    titles = ["RED shirt", "Red shirt", "red shirt", "blue hat", "Blue hat"]
+    schema = Schema.parse({"id": "i", "text": ["t"], "attributes": {n: {"kind": "open"} for n in ("copied", "normal")}})
+    rows = pd.DataFrame({"i": [*"abcde"], "t": titles}, dtype=object)
+    rows["copied"] = [t.split()[0] for t in titles]
+    rows["normal"] = rows["copied"].str.lower()
+    vocabulary = Vocabulary.fit(rows, cache.encode(rows, schema), schema)
+    assert vocabulary.verbatim == ["copied"]
+    assert Vocabulary.restore(vocabulary.strings(), vocabulary.arrays()).verbatim == ["copied"]
+
+
+def test_values_spelled_with_the_same_words_share_the_most_frequent_of_them():
+    schema = Schema.parse({"id": "i", "text": ["t"], "attributes": {"v": {"kind": "open"}}})
+    rows = pd.DataFrame({"i": [*"abcd"], "t": "x", "v": ["Red", "RED", "Red", "Blue"]}, dtype=object)
+    vocabulary = Vocabulary.fit(rows, cache.encode(rows, schema), schema)
+    values = vocabulary.values["v"].values
+    assert [values[i] for i in vocabulary.alike("v")] == ["Red" if v == "RED" else v for v in values]
