@@ -167,7 +167,7 @@ def _audit_shard(shard: Shard, valid: "_Rows", schema: Schema, findings: Finding
     cells = _Cells(before, completed, completions, schema)
     counts["cells_compared"] = completed.num_rows * completed.num_columns
     for name in completed.column_names:
-        given, changed = cells.given(name), _changed(before[name], completed[name])
+        given, changed = cells.given(name), changed_cells(before[name], completed[name])
         counts["given"] += int(given.sum())
         untouchable = given if name in schema.attributes else np.ones(len(given), dtype=bool)
         findings.add_rows(
@@ -175,7 +175,7 @@ def _audit_shard(shard: Shard, valid: "_Rows", schema: Schema, findings: Finding
             attribute=name, given=before[name], completed=completed[name],
         )  # fmt: skip
         if name in schema.attributes:
-            counts["filled"] += _audit_attribute(name, cells, changed & ~given, shard, findings)
+            counts["filled"] += _audit_attribute(name, cells, cells.filled(name), shard, findings)
     if strangers := set(pc.unique(completions["attribute"]).to_pylist()) - set(schema.attributes):
         findings.add("completions of an attribute that the schema does not have", found=", ".join(map(str, strangers)))
     return counts
@@ -213,7 +213,11 @@ class _Cells:
 
     def given(self, name: str) -> Mask:
         """Cells with a value before; NaN is none."""
-        return ~np.asarray(pc.is_null(self.before[name], nan_is_null=True), dtype=bool)
+        return _has_value(self.before[name])
+
+    def filled(self, name: str) -> Mask:
+        """Cells with a value after, but none before."""
+        return _has_value(self.completed[name]) & ~self.given(name)
 
     def completions_of(self, name: str) -> pa.Table:
         return self._completions.filter(pc.equal(self._completions["attribute"], name))
@@ -300,15 +304,32 @@ def _values_match(after: pa.ChunkedArray, rows: pa.Table, schema: Schema, name: 
     return np.array([cell is not None and str(cell) == value for cell, value in pairs], dtype=bool)
 
 
-def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Mask:
-    """bool (rows,): cells that differ; null equals null and NaN equals NaN."""
+def _has_value(column: pa.ChunkedArray) -> Mask:
+    return ~np.asarray(pc.is_null(column, nan_is_null=True), dtype=bool)
+
+
+def changed_cells(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Mask:
+    """bool (rows,): cells of one type that differ; null equals null and NaN equals NaN, in lists and structs too."""
     if before.equals(after):
         return np.zeros(len(before), dtype=bool)
-    if pa.types.is_nested(before.type):
-        return np.array([a != b for a, b in zip(before.to_pylist(), after.to_pylist(), strict=True)], dtype=bool)
-    no_value_before, no_value_after = (np.asarray(pc.is_null(c, nan_is_null=True), dtype=bool) for c in (before, after))
-    differ = np.asarray(pc.fill_null(pc.not_equal(before, after), False), dtype=bool)
-    return np.asarray((differ & ~no_value_before) | (no_value_before != no_value_after))
+    try:
+        differ = np.asarray(pc.fill_null(pc.not_equal(before, after), False), dtype=bool)
+    except pa.ArrowNotImplementedError:  # nested and exotic types
+        pairs = zip(before.to_pylist(), after.to_pylist(), strict=True)
+        return np.array([not _is_equal(a, b) for a, b in pairs], dtype=bool)
+    null_before, null_after = (np.asarray(pc.is_null(c), dtype=bool) for c in (before, after))
+    nan_before, nan_after = (
+        np.asarray(pc.is_null(c, nan_is_null=True), dtype=bool) & c.is_valid() for c in (before, after)
+    )
+    return np.asarray((differ & ~(nan_before & nan_after)) | (null_before != null_after))
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_is_equal, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_is_equal(a[key], b[key]) for key in a)
+    return bool(a == b) or bool(a != a and b != b)  # the second holds of NaN
 
 
 def _is_among(cell: Any, allowed: list[str]) -> bool:
