@@ -408,6 +408,7 @@ def undo(
 ) -> Manifest:  # fmt: skip
     """Takes back what a run or a model version wrote (dates `first` to `last`); see `attrgan.completion.undo`."""
     from attrgan.completion import undo as undoing
+    from attrgan.lake import tables
 
     selection = undoing.Selection(run_id, model_version, attribute, first, last)
     undo_id = undo_id or selection.undo_id
@@ -417,9 +418,9 @@ def undo(
 
     if out is None:
         return _without_manifest(work)
-    state = {"completed": storage.join(warehouse, "completed", "_delta_log")}
     arguments = {"warehouse": warehouse, "dry_run": dry_run, **vars(selection)}
-    return step("undo", out, work, inputs=state, arguments=arguments, run_id=undo_id)
+    arguments["completed_version"] = tables.version(warehouse, "completed")  # once undone, it may be done again later
+    return step("undo", out, work, inputs={}, arguments=arguments, run_id=undo_id)
 
 
 def vacuum(warehouse: str, *, dry_run: bool = False) -> Manifest:

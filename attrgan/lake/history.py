@@ -7,7 +7,10 @@ undo needs none of them: it works from the rows of `completions`.
 from typing import Any
 
 from attrgan.errors import InputError
-from attrgan.lake import storage, tables
+from attrgan.lake import tables
+
+NAMES = ("products", "quarantine", "completions", "completed", "reviews")
+"""The tables of a warehouse."""
 
 
 def vacuum(warehouse: str, retention_days: int, *, dry_run: bool = False) -> dict[str, Any]:
@@ -25,15 +28,14 @@ def vacuum(warehouse: str, retention_days: int, *, dry_run: bool = False) -> dic
     Raises:
         InputError: there are no tables.
     """
-    names = _names(warehouse)
-    if not names:
+    found = {name: table for name in NAMES if (table := tables.open_table(warehouse, name))}
+    if not found:
         raise InputError(
             f"no tables in {warehouse}: expected the URL of a warehouse that `attrgan publish` has written"
         )
     referred = _referred_to(warehouse)
     counts = {}
-    for name in names:
-        table = tables.existing(warehouse, name)
+    for name, table in found.items():
         if not dry_run:
             tables.keep(table, retention_days)
         files = table.vacuum(retention_days * 24, dry_run=dry_run, full=True, keep_versions=referred.get(name) or None)
@@ -41,21 +43,12 @@ def vacuum(warehouse: str, retention_days: int, *, dry_run: bool = False) -> dic
     return {"counts": counts, "retention_days": retention_days, "dry_run": dry_run}
 
 
-def _names(warehouse: str) -> list[str]:
-    """The folders that hold a Delta table."""
-    fs, root = storage.filesystem(warehouse)
-    if not fs.isdir(root):
-        return []
-    folders = (path.rstrip("/") for path in fs.ls(root, detail=False))
-    return sorted(path.rpartition("/")[2] for path in folders if fs.isdir(f"{path}/_delta_log"))
-
-
 def _referred_to(warehouse: str) -> dict[str, list[int]]:
     """Table → versions that the newest commits of `completed` name though they are not the newest of their dates."""
     completed = tables.open_table(warehouse, "completed")
     commits = tables.last_commits(completed) if completed else {}
     found: dict[str, list[int]] = {}
-    for name in ("products", "quarantine", "completions"):
+    for name in NAMES[:3]:
         table = tables.open_table(warehouse, name)
         newest = tables.last_commits(table) if table else {}
         named = {dt: commit.get(f"{name}_version") for dt, commit in commits.items()}
