@@ -35,6 +35,7 @@ Mask = np.ndarray
 """bool (rows,)."""
 
 _EXAMPLES = 20
+_LISTED = 100_000
 _SLACK = 1e-9
 
 
@@ -50,25 +51,38 @@ class Shard:
 
 @dataclass
 class Findings:
-    """What is wrong: how often, and the first twenty cases."""
+    """What is wrong: how often, the first twenty cases, and a file that lists them all."""
 
+    listing: Path
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    listed: int = 0
 
     def add(self, defect: str, n: int = 1, **case: Any) -> None:
-        """Counts `n` defects and keeps the case while there is room."""
+        """Counts `n` defects of one case."""
         self.counts[defect] += n
-        if len(self.examples) < _EXAMPLES:
-            self.examples.append({"defect": defect, **case})
+        self._list([{"defect": defect, **case}])
 
     def add_rows(self, defect: str, rows: Mask, ids: list[Any], **columns: Any) -> None:
         """One defect for each row where the mask holds; a column gives its cell of that row to the case."""
         if not rows.any():
             return
-        for row in np.flatnonzero(rows)[:_EXAMPLES].tolist():
-            cells = {k: c[row].as_py() if isinstance(c, pa.ChunkedArray | pa.Array) else c for k, c in columns.items()}
-            self.add(defect, 0, id=ids[row], **cells)
-        self.counts[defect] += int(rows.sum())
+        at = np.flatnonzero(rows)
+        self.counts[defect] += len(at)
+        at = at[: max(_LISTED - self.listed, 0)]
+        cells = {
+            k: c.take(pa.array(at)).to_pylist() if isinstance(c, pa.ChunkedArray) else [c] * len(at)
+            for k, c in columns.items()
+        }
+        self._list([
+            {"defect": defect, "id": ids[row]} | {k: c[i] for k, c in cells.items()} for i, row in enumerate(at)
+        ])  # fmt: skip
+
+    def _list(self, cases: list[dict[str, Any]]) -> None:
+        self.examples += cases[: _EXAMPLES - len(self.examples)]
+        with self.listing.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(case, ensure_ascii=False, default=str) + "\n" for case in cases)
+        self.listed += len(cases)
 
     def sentence(self) -> str | None:
         """All of it in one sentence, or None when nothing is wrong."""
@@ -82,6 +96,8 @@ class Findings:
 def audit(complete_dirs: list[str], validation_dir: str, stage: Path) -> Result:
     """Compares what was completed with what was validated, and writes `audit.json`.
 
+    Where something is wrong, `defects.jsonl` lists it cell by cell (id, attribute, given, completed), up to 100,000.
+
     Args:
         complete_dirs: outputs of `attrgan complete` (paths or URLs), all shards, in any order.
         validation_dir: output of `attrgan validate`, which the shards were cut from.
@@ -94,7 +110,8 @@ def audit(complete_dirs: list[str], validation_dir: str, stage: Path) -> Result:
     Raises:
         InputError: a folder is not the output of the verb it should be.
     """
-    shards, findings = open_shards(complete_dirs), Findings()
+    shards, findings = open_shards(complete_dirs), Findings(stage / "defects.jsonl")
+    findings.listing.unlink(missing_ok=True)
     validated = _manifest_of(validation_dir, "validate")
     if validated["refused"]:
         findings.add("validation was refused", reason=validated["refused"])
