@@ -1,5 +1,8 @@
 """Undo, on tables that were really published: 6 items a date, of which a run fills 2 brands, 2 prices and 2 tags."""
 
+import os
+from pathlib import Path
+
 import completed_catalog as made
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -282,6 +285,22 @@ def test_half_a_publish_is_not_taken_for_what_readers_see(lake, monkeypatch):
     assert lake.undo("whole").counts["emptied"] == 6
     assert lake.completed().to_pylist() == tables.read(lake.warehouse, "products").to_pylist()
     assert set(lake.completions()["run_id"].to_pylist()) == {"whole"}
+
+
+def test_a_run_whose_commits_have_left_the_log_is_taken_back_and_brought_back(lake):
+    lake.publish(JAN1, "r1")
+    lake.publish(JAN2, "r2")
+    before = lake.state()
+    for name in ("completions", "completed"):
+        tables.existing(lake.warehouse, name).create_checkpoint()
+        for entry in Path(lake.warehouse, name, "_delta_log").glob("*.json"):
+            os.utime(entry, (0, 0))
+        tables.existing(lake.warehouse, name).cleanup_metadata()
+        assert tables.last_commit(tables.existing(lake.warehouse, name), JAN1) is None
+    undo_id = lake.undo("r1").details["undo"]
+    assert [lake.completed(dt)["brand"].null_count for dt in (JAN1, JAN2)] == [2, 0]
+    lake.undo(undo_id)
+    assert lake.state() == before
 
 
 def test_nothing_to_undo_says_what_is_there(lake):
