@@ -368,14 +368,16 @@ def undo(
 def _undone(done: dict[str, Any]) -> list[str]:
     """What an undo did, in lines."""
     counts = ", ".join(f"{k} {v:,}" for k, v in done["counts"].items())
-    cells = [f"  {dt} {name}: {n:,}" for dt, of in done["changes"].items() for name, n in of.items()]
-    end = "dry run: nothing was changed" if done["dry_run"] else f"brought back by: --run-id {done['undo']}"
-    return [
-        f"undo: {counts}",
-        *cells[:_LINES],
-        *[f"  and {len(cells) - _LINES:,} more"] * (len(cells) > _LINES),
-        f"→ {end}",
-    ]
+    lines = [f"undo: {counts}"]
+    for case in done["examples"][:_LINES]:
+        n = done["changes"][case["dt"]][case["attribute"]]
+        lines.append(f"  {case['dt']} {case['attribute']}: {n:,}, such as {case['value']!r:.60} of {case['id']!r:.60}")
+    if (more := len(done["examples"]) - _LINES) > 0:
+        lines.append(f"  and {more:,} more: --json names them")
+    if done["dry_run"]:
+        return [*lines, "→ a dry run: nothing was changed"]
+    back = f"; --run-id {done['undo']} brings them back" if done["counts"]["emptied"] else ""
+    return [*lines, f"→ {done['warehouse']}{back}"]
 
 
 @app.command()

@@ -37,7 +37,6 @@ from attrgan.lake.manifest import Result
 
 _CARRIED = ("model_version", "schema_hash", "products_version", "quarantine_version")
 _CHANGING = ("emptied", "refilled")
-_EXAMPLES = 20
 _RUNS_NAMED = 8
 _SLACK = 1e-6
 
@@ -123,9 +122,10 @@ class _Account:
         self._writer.write_table(listed)
         self._totals.update(listed["outcome"].to_pylist())
         changing = listed.filter(pc.is_in(listed["outcome"], pa.array(_CHANGING)))
-        self.examples += changing.slice(0, max(_EXAMPLES - len(self.examples), 0)).to_pylist()
         if changing.num_rows:
             self.changes.setdefault(dt, {})[attribute] = changing.num_rows
+            item, value = changing.column(1)[0].as_py(), changing["value"][0].as_py()
+            self.examples.append({"dt": dt, "attribute": attribute, "id": item, "value": value})
 
     def counts(self) -> dict[str, int]:
         return {name: self._totals[name] for name in (*_CHANGING, "kept", "already")} | {"dates": len(self.changes)}
@@ -151,7 +151,7 @@ def undo(
 
     Returns:
         Counts `emptied`, `refilled`, `kept` (hold another value by now, left as they are), `already` (undone before),
-        `dates`; details `undo`, `changes` (dt → attribute → cells), `examples`, `dry_run`.
+        `dates`; details `undo`, `changes` (dt → attribute → cells), `examples` (the first cell of each), `dry_run`.
 
     Raises:
         InputError: nothing in the tables is of the run or version, or there are no tables.
@@ -255,7 +255,7 @@ def _judge(cells: pa.Table, held: pa.Array, selection: Selection) -> _Found:
 
 def _as_filled(cells: pa.Table, held: pa.Array, wanted: np.ndarray) -> pa.Array:
     """The cells as they were filled, in the type of `completed`; null where it is not asked."""
-    if pa.types.is_floating(held.type) and cells["number"].null_count < len(cells):
+    if _is_numeric(cells):
         return pc.if_else(pa.array(wanted), cells["number"].combine_chunks(), None)
     if pa.types.is_string(held.type):
         return pc.if_else(pa.array(wanted), cells["value"].combine_chunks(), None)
@@ -265,8 +265,13 @@ def _as_filled(cells: pa.Table, held: pa.Array, wanted: np.ndarray) -> pa.Array:
     )
 
 
+def _is_numeric(cells: pa.Table) -> bool:
+    """Whether the attribute is numeric; a category may be written in numbers too, but has no `number`."""
+    return bool(cells["number"].null_count < len(cells))
+
+
 def _is_same(held: pa.Array, expected: pa.Array) -> np.ndarray:
-    """bool (n,): cells that hold what was filled, a number as far as it was written out."""
+    """bool (n,): cells that hold what was filled; numbers within what a column of float32 loses."""
     same = ~changed_cells(pa.chunked_array([expected]), pa.chunked_array([held])) & np.asarray(held.is_valid())
     if not pa.types.is_floating(held.type):
         return same
@@ -287,7 +292,7 @@ def _cells(found: _Found, selection: Selection, undo_id: str) -> undone.Cells:
             for name, value in (("undone_by", undo_id), ("undone_at", now), ("undone_for", selection.what))
         },
     }
-    if pa.types.is_floating(held.type):  # the very number, so that it can be brought back
+    if _is_numeric(cells):  # the very number, so that it can be brought back
         marks["number"] = pc.coalesce(held, cells["number"].combine_chunks())
     values = pc.if_else(back, expected, pa.scalar(None, expected.type))
     return undone.Cells(undone.index(cells.column(0)), values, pa.table(marks))

@@ -5,8 +5,7 @@ Choices:
   as writing it once. An empty frame is refused: it would silently delete the partition; `remove_partition` says so.
 - Delta keeps no order of rows. Every row carries its place in the frame it came with (`_position`); reading sorts by
   it, so two publications of the same rows can be compared row by row. It is not part of what `read` returns.
-- Types are fixed by the first commit of a column. Delta would cast silently and lose what does not fit; here a cast
-  that loses anything is refused. New columns are added, missing ones become null.
+- Types are fixed by the first commit of a column (`column_types`). New columns are added, missing ones become null.
 - A concurrent commit on the same partition fails (optimistic concurrency) and is tried again on the new state.
 - How long old states stay (log entries, replaced files) is written into the table itself, so that every tool that
   cleans Delta tables obeys it; `attrgan.lake.history` removes what is older.
@@ -29,6 +28,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from attrgan.errors import AttrGANError, InputError
 from attrgan.lake import storage
 from attrgan.lake.catalog import DELETED
+from attrgan.lake.column_types import cast, stored
 from attrgan.lake.landing import check_date
 
 DT = "dt"
@@ -72,7 +72,7 @@ def begin(warehouse: str, name: str, schema: pa.Schema, retention_days: int | No
         if table := open_table(warehouse, name):
             return table if retention_days is None else keep(table, retention_days)
         uri, options = _address(warehouse, name)
-        columns = pa.schema([*_stored(schema, None), pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
+        columns = pa.schema([*stored(schema, None), pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
         return DeltaTable.create(
             uri,
             columns,
@@ -279,7 +279,7 @@ def _check_columns(schema: pa.Schema, name: str) -> None:
 
 
 def _overwrite(table: DeltaTable, rows: pa.RecordBatchReader, name: str, dt: str, metadata: dict[str, Any]) -> int:
-    schema = _stored(rows.schema, pa.schema(table.schema().to_arrow()))
+    schema = stored(rows.schema, pa.schema(table.schema().to_arrow()))
     schema = [f for f in schema if f.name != POSITION]
     columns = pa.schema([*schema, pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
     failed: list[InputError] = []
@@ -311,7 +311,7 @@ def _batches(
                 arrays.append(pa.repeat(pa.scalar(dt), batch.num_rows))
             else:
                 try:
-                    arrays.append(_cast(batch.column(field.name), field.type))
+                    arrays.append(cast(batch.column(field.name), field.type))
                 except pa.ArrowException as error:
                     found = batch.schema.field(field.name).type
                     reason = str(error).splitlines()[0]
@@ -324,47 +324,6 @@ def _batches(
                     raise failed[0] from None
         start += batch.num_rows
         yield pa.record_batch(arrays, schema=columns)
-
-
-def _stored(schema: pa.Schema, table: pa.Schema | None) -> list[pa.Field]:
-    """The fields as they are stored: in the table's type where it has the column, else in a type that Delta knows."""
-    known = table.names if table is not None else []
-    return [
-        pa.field(f.name, table.field(f.name).type if table is not None and f.name in known else _storable(f.type))
-        for f in schema
-    ]
-
-
-def _storable(kind: pa.DataType) -> pa.DataType:
-    """The type in which Delta keeps a type without loss."""
-    types = pa.types
-    if types.is_null(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_time(kind):
-        return pa.string()
-    if types.is_dictionary(kind):
-        return _storable(kind.value_type)
-    if types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        return pa.binary()
-    if types.is_unsigned_integer(kind):
-        return pa.int64()
-    if types.is_float16(kind):
-        return pa.float32()
-    if types.is_timestamp(kind):
-        return pa.timestamp("us", kind.tz)
-    if types.is_date(kind):
-        return pa.date32()
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return pa.list_(_storable(kind.value_type))
-    if types.is_struct(kind):
-        return pa.struct([pa.field(f.name, _storable(f.type)) for f in kind])
-    return kind
-
-
-def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if column.type == kind:
-        return column
-    if pa.types.is_string(column.type) and not pa.types.is_string(kind):
-        raise pa.ArrowInvalid("text is not turned into another type")
-    return pc.cast(column, kind, safe=not pa.types.is_timestamp(kind))
 
 
 def _rows(table: DeltaTable, dates: list[str]) -> pa.Table:

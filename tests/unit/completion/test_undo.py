@@ -1,6 +1,8 @@
 """Undo, on tables that were really published: 6 items a date, of which a run fills 2 brands, 2 prices and 2 tags."""
 
 import os
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import completed_catalog as made
@@ -230,6 +232,26 @@ def test_numbers_in_strings_are_taken_back_and_brought_back(lake):
     assert lake.completed().equals(before)
 
 
+@pytest.mark.parametrize(
+    ("cells", "value"),
+    [(pa.array([True, False]), "True"), (pa.array([date(2026, 1, 1), date(2026, 1, 2)]), "2026-01-01"),
+     (pa.array([1.5, 2.5]), "1.5"), (pa.array([Decimal("1.50"), Decimal("2.50")]), "1.50"),
+     (pa.array([[3, 4], [5]]), '["3", "4"]'), (pa.array([["日本", "n/a"], []]), '["日本", "n/a"]')],
+    ids=["boolean", "date", "float that is a category", "decimal", "list of numbers", "list of strings"],
+)  # fmt: skip
+def test_values_of_any_type_are_taken_back_and_brought_back(lake, cells, value):
+    items = pa.table({"sku": ["a", "b"], "mark": cells})
+    row = {"sku": "a", "attribute": "mark", "value": value, "number": None, "status": "filled", "run_id": "r1"}
+    rows = pa.Table.from_pylist([row], made.completions_schema(items))
+    version = tables.replace_partition(lake.warehouse, "completions", rows, JAN1, {})
+    tables.replace_partition(lake.warehouse, "completed", items, JAN1, {"completions_version": version})
+    before = lake.state()
+    undo_id = lake.undo("r1").details["undo"]
+    assert lake.completed()["mark"].to_pylist() == [None, cells[1].as_py()]
+    lake.undo(undo_id)
+    assert lake.state() == before
+
+
 def test_whole_number_ids_are_found(lake):
     valid = made.catalog()
     lake.publish(valid=valid.set_column(0, "sku", pa.array(range(6), pa.int64())))
@@ -337,32 +359,52 @@ def test_an_id_full_of_quotes_selects_itself_only(lake):
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["publish", "undo", "again"]), st.sampled_from([JAN1, JAN2]), st.integers(0, 5)),
+    st.tuples(st.sampled_from(["publish", "publish", "undo a run", "undo a version"]), st.sampled_from([JAN1, JAN2]),
+              st.integers(0, 5)),
     min_size=2, max_size=5,
 )  # fmt: skip
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_whatever_is_published_and_undone_given_values_stay_and_every_undo_can_be_undone(tmp_path_factory, steps):
+def test_whatever_is_published_and_undone_sellers_and_later_runs_stay_and_every_undo_can_be_undone(
+    tmp_path_factory, steps
+):
     lake = Lake(tmp_path_factory.mktemp("lake"))
     lake.publish(JAN1, "r0")
     for n, (step, dt, i) in enumerate(steps):
         if step == "publish":
-            lake.publish(dt, f"r{n + 1}", model=str(7 + i % 2))
-            continue
-        before = lake.state()
-        select = {"run_id": f"r{i}"} if step == "undo" else {"model_version": str(7 + i % 2)}
-        try:
-            done = lake.undo(**select, undo_id=f"undo {n}")
-        except InputError:
-            assert lake.state() == before
-            continue
+            lake.publish(dt, f"r{n + 1}", valid=with_given_brands(dt, i), model=str(7 + i % 2))
+        else:
+            selects = {"run_id": f"r{i}"} if step == "undo a run" else {"model_version": str(7 + i % 2)}
+            assert_undone_and_brought_back(lake, selects, f"undo {n}", for_good=i % 3 == 0)
         assert_given_values_stand(lake)
-        if done.counts["emptied"]:
-            lake.undo(f"undo {n}")
-            assert lake.state() == before
-    assert_given_values_stand(lake)
+
+
+def with_given_brands(dt, n):
+    """The catalog, in which sellers have given the brand of every n-th item that had none."""
+    valid = made.catalog(dt=dt)
+    brands = [b or ("the seller's" if n and row % n == 0 else None) for row, b in enumerate(valid["brand"].to_pylist())]
+    return valid.set_column(valid.column_names.index("brand"), "brand", pa.array(brands, pa.string()))
+
+
+def assert_undone_and_brought_back(lake, selects, undo_id, for_good):
+    before = lake.state()
+    (what, which), *_ = selects.items()
+    meant = {row["dt"] for row in before["completions"] if row[what] == which}
+    if not meant:
+        with pytest.raises(InputError, match="nothing in"):
+            lake.undo(**selects)
+        return
+    done = lake.undo(**selects, undo_id=undo_id)
+    after = lake.state()
+    for name, rows in before.items():
+        others = [row for row in rows if row["dt"] not in meant]
+        assert [{k: row[k] for k in rows[0]} for row in after[name] if row["dt"] not in meant] == others
+    assert not [r for r in after["completions"] if r[what] == which and r["status"] == "filled"]
+    if done.counts["emptied"] and not for_good:
+        lake.undo(undo_id)
+        assert lake.state() == before
 
 
 def assert_given_values_stand(lake):
