@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 
 import completed_catalog as made
 import pyarrow.compute as pc
@@ -95,6 +96,30 @@ def test_an_undo_that_a_publisher_overtakes_leaves_what_the_publisher_wrote(tmp_
     assert_one_state(warehouse)
     assert set(tables.read(warehouse, "completions")["run_id"].to_pylist()) == {"other"}
     assert "of other" in tables.read(warehouse, "completed")["brand"].to_pylist()
+
+
+def test_an_undo_between_the_commits_of_a_publisher_leaves_what_the_publisher_wrote(tmp_path, night, monkeypatch):
+    warehouse = str(tmp_path / "warehouse")
+    night("mine", warehouse)
+    reached, go_on = threading.Event(), threading.Event()
+    publisher = threading.Thread(target=night, args=("other", warehouse))
+
+    def wait_before_completed():
+        reached.set()
+        assert go_on.wait(60)
+
+    def let_the_publisher_end():
+        go_on.set()
+        publisher.join(60)
+
+    interfere(monkeypatch, "replace_partition", wait_before_completed)
+    interfere(monkeypatch, "rewrite_partition", let_the_publisher_end)
+    publisher.start()
+    assert reached.wait(60)
+    with pytest.raises(InputError, match="later runs have replaced it"):
+        undo(warehouse, Selection("mine"), tmp_path)
+    assert_one_state(warehouse)
+    assert set(tables.read(warehouse, "completions")["run_id"].to_pylist()) == {"other"}
 
 
 def test_an_undo_of_the_version_takes_back_what_an_overtaking_publisher_wrote_too(tmp_path, night, monkeypatch):

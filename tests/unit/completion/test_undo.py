@@ -170,16 +170,19 @@ def test_a_cell_that_holds_another_value_by_now_stays(lake):
     lake.publish()
 
     def corrected(batch):
-        brand = pc.if_else(pc.equal(batch["brand"], "Acme"), "Acme Corp.", batch["brand"])
-        return batch.set_column(batch.schema.get_field_index("brand"), "brand", brand)
+        columns = {name: batch[name] for name in batch.schema.names}
+        columns["brand"] = pc.if_else(pc.equal(batch["brand"], "Acme"), "Acme Corp.", batch["brand"])
+        columns["price"] = pc.if_else(pc.equal(batch["price"], 9.5), 9.51, batch["price"])
+        return pa.record_batch(columns)
 
     table = tables.existing(lake.warehouse, "completed")
     tables.rewrite_partition(lake.warehouse, "completed", table, corrected, JAN1, {"run_id": "by hand"})
     result = lake.undo("r1")
-    assert (result.counts["emptied"], result.counts["kept"]) == (4, 2)
+    assert (result.counts["emptied"], result.counts["kept"]) == (2, 4)
     assert lake.completed()["brand"].to_pylist().count("Acme Corp.") == 2
-    rows = lake.completions()
-    assert set(rows.filter(pc.equal(rows["attribute"], "brand"))["status"].to_pylist()) == {"filled"}
+    assert lake.completed()["price"].to_pylist().count(9.51) == 2
+    rows = lake.completions().to_pylist()
+    assert {r["status"] for r in rows if r["attribute"] in ("brand", "price")} == {"filled"}
 
 
 def test_a_cell_that_has_a_value_again_is_not_refilled(lake):
@@ -282,10 +285,11 @@ def test_what_was_undone_of_a_run_stays_open_for_that_run_only(lake):
 def test_a_value_that_the_seller_gives_after_the_undo_is_published(lake):
     lake.publish()
     lake.undo("r1")
+    given_now = made.catalog()["brand"].to_pylist()
+    assert given_now[1] is given_now[4] is None
+    given_now[1] = "the seller's"
     valid = made.catalog()
-    at = valid.column_names.index("brand")
-    given_now = [b or "the seller's" for b in valid["brand"].to_pylist()]
-    lake.publish(valid=valid.set_column(at, "brand", pa.array(given_now)))
+    lake.publish(valid=valid.set_column(valid.column_names.index("brand"), "brand", pa.array(given_now)))
     assert lake.completed()["brand"].to_pylist() == given_now
     assert lake.completed()["price"].null_count == 2
 
