@@ -391,17 +391,43 @@ def publish(
     from attrgan.completion import publish as publishing
 
     def work(stage: Path) -> Result:
-        return publishing.publish(completed, validated, warehouse, dt, run_id, stage)
+        days = settings().tables.retention_days
+        return publishing.publish(completed, validated, warehouse, dt, run_id, stage, retention_days=days)
 
     if out is None:
-        with TemporaryDirectory() as stage:  # nobody asked for a manifest
-            result = work(Path(stage))
-        if result.refused:
-            raise GateError(result.refused)
-        return {"counts": result.counts, **result.details}
+        return _without_manifest(work)
     inputs = {f"complete-{i}": place for i, place in enumerate(completed)}
     inputs |= {"validate": validated} if validated else {}
     return step("publish", out, work, inputs=inputs, arguments={"warehouse": warehouse, "dt": dt}, run_id=run_id)
+
+
+def undo(
+    warehouse: str, *, run_id: str | None = None, model_version: str | None = None, attribute: str | None = None,
+    first: str | None = None, last: str | None = None, dry_run: bool = False, undo_id: str | None = None,
+    out: str | None = None, progress: Callable[[int, int], None] | None = None,
+) -> Manifest:  # fmt: skip
+    """Takes back what a run or a model version wrote (dates `first` to `last`); see `attrgan.completion.undo`."""
+    from attrgan.completion import undo as undoing
+    from attrgan.lake import tables
+
+    selection = undoing.Selection(run_id, model_version, attribute, first, last)
+    undo_id = undo_id or selection.undo_id
+
+    def work(stage: Path) -> Result:
+        return undoing.undo(warehouse, selection, stage, undo_id=undo_id, dry_run=dry_run, progress=progress)
+
+    if out is None:
+        return _without_manifest(work)
+    arguments = {"warehouse": warehouse, "dry_run": dry_run, **vars(selection)}
+    arguments["completed_version"] = tables.version(warehouse, "completed")  # once undone, it may be done again later
+    return step("undo", out, work, inputs={}, arguments=arguments, run_id=undo_id)
+
+
+def vacuum(warehouse: str, *, dry_run: bool = False) -> Manifest:
+    """Deletes files that no state of the tables within the retention needs."""
+    from attrgan.lake import history
+
+    return history.vacuum(warehouse, settings().tables.retention_days, dry_run=dry_run)
 
 
 def report(outputs: list[str], out: str, *, run_id: str | None = None) -> dict[str, Any]:
@@ -414,6 +440,15 @@ def report(outputs: list[str], out: str, *, run_id: str | None = None) -> dict[s
     with storage.staged(folder or ".") as stage:
         result = nightly_report(outputs, stage / name, links)
     return {"verb": "report", "run_id": run_id, "outputs": [out], "counts": result.counts, **result.details}
+
+
+def _without_manifest(work: Callable[[Path], Result]) -> Manifest:
+    """Runs a step whose outputs nobody asked for."""
+    with TemporaryDirectory() as stage:
+        result = work(Path(stage))
+    if result.refused:
+        raise GateError(result.refused)
+    return {"counts": result.counts, **result.details}
 
 
 # --- shared -------------------------------------------------------------------------------------------------------

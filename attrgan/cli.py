@@ -42,6 +42,8 @@ EntityOption = Annotated[
     str | None, typer.Option(help="What a row is; default: the entity of the schema in the settings.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+_LINES = 40
+"""Lines of a listing; `--json` has all of it."""
 
 
 def _say(result: Any, as_json: bool, *lines: str) -> None:
@@ -332,6 +334,68 @@ def publish(
     with _working("publishing", json):
         done = api.publish(completed, warehouse, dt, run_id, validated=validation, out=out)
     _done(done, out or warehouse, json)
+
+
+@app.command()
+def undo(
+    warehouse: Annotated[str, typer.Option(help="URL of the Delta tables.")],
+    run_id: Annotated[str | None, typer.Option(help="The run to take back; of an undo: brings back.")] = None,
+    model_version: Annotated[str | None, typer.Option(help="The model version whose values are taken back.")] = None,
+    attribute: Annotated[str | None, typer.Option(help="Only this attribute.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="Only this date and later ones, YYYY-MM-DD.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Only this date and earlier ones, YYYY-MM-DD.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    undo_id: Annotated[
+        str | None, typer.Option(help="Id of this undo; default: from the day and what is undone.")
+    ] = None,
+    out: OptionalOut = None,
+    json: JsonOption = False,
+) -> None:
+    """Take back what a run or a model version wrote; values given or written since stay.
+
+    Example: attrgan undo --warehouse var/warehouse --run-id manual-1 --attribute brand --dry-run
+    """
+    from attrgan import api
+
+    with _working("undoing", json) as progress:
+        done = api.undo(
+            warehouse, run_id=run_id, model_version=model_version, attribute=attribute, first=first, last=last,
+            dry_run=dry_run, undo_id=undo_id, out=out, progress=progress,
+        )  # fmt: skip
+    _say(done, json, *_undone(done))
+
+
+def _undone(done: dict[str, Any]) -> list[str]:
+    """What an undo did, in lines."""
+    counts = ", ".join(f"{k} {v:,}" for k, v in done["counts"].items())
+    lines = [f"undo: {counts}"]
+    for case in done["examples"][:_LINES]:
+        n = done["changes"][case["dt"]][case["attribute"]]
+        lines.append(f"  {case['dt']} {case['attribute']}: {n:,}, such as {case['value']!r:.60} of {case['id']!r:.60}")
+    if (more := len(done["examples"]) - _LINES) > 0:
+        lines.append(f"  and {more:,} more: --json names them")
+    if done["dry_run"]:
+        return [*lines, "→ a dry run: nothing was changed"]
+    back = f"; --run-id {done['undo']} brings them back" if done["counts"]["emptied"] else ""
+    return [*lines, f"→ {done['warehouse']}{back}"]
+
+
+@app.command()
+def vacuum(
+    warehouse: Annotated[str, typer.Option(help="URL of the Delta tables.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete files of the tables that have been replaced for longer than `tables.retention_days`.
+
+    Example: attrgan vacuum --warehouse var/warehouse --dry-run
+    """
+    from attrgan import api
+
+    with _working("deleting", json):
+        done = api.vacuum(warehouse, dry_run=dry_run)
+    lines = [f"  {name}: {n:,}" for name, n in done["counts"].items()]
+    _say(done, json, f"vacuum: files {'that would be ' * dry_run}deleted, by table", *lines)
 
 
 @app.command()

@@ -42,6 +42,14 @@ class Promotion(_Section):
     max_accuracy_loss: float = Field(0.01, ge=0, description="a candidate may be this much worse on an attribute")
 
 
+class Tables(_Section):
+    """The Delta tables of the warehouse."""
+
+    retention_days: int = Field(
+        30, ge=7, le=36500, description="history that tables keep: older states can be read, replaced files stay"
+    )
+
+
 class Kubernetes(_Section):
     """How a verb becomes a pod."""
 
@@ -93,6 +101,7 @@ class Settings(BaseSettings):
     quality: Quality = Quality()
     completion: Completion = Completion()
     promotion: Promotion = Promotion()
+    tables: Tables = Tables()
     kubernetes: Kubernetes = Kubernetes()
 
     @classmethod

@@ -117,7 +117,7 @@ def completed(
     folder.mkdir(parents=True)
     rows = completions_of(valid) if completions is None else completions
     pq.write_table(filled(valid, rows) if table is None else table, folder / "completed.parquet")
-    pq.write_table(pa.Table.from_pylist(rows, _completions_schema(valid)), folder / "completions.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, completions_schema(valid)), folder / "completions.parquet")
     counts: dict[str, Any] = {"rows": valid.num_rows, "cells": len(rows), "attributes": {}}
     statuses = ("filled", "review", "abstained", "not_applicable")
     for name in SCHEMA["attributes"]:
@@ -130,7 +130,7 @@ def completed(
     return str(folder)
 
 
-def _completions_schema(valid: pa.Table) -> pa.Schema:
+def completions_schema(valid: pa.Table) -> pa.Schema:
     names = ("value", "number", "lower", "upper", "confidence", "status", "source", "evidence", "model_version",
              "run_id", "completed_at")  # fmt: skip
     numbers = {"number", "lower", "upper", "confidence"}

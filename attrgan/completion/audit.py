@@ -35,6 +35,7 @@ Mask = np.ndarray
 """bool (rows,)."""
 
 _EXAMPLES = 20
+_LISTED = 100_000
 _SLACK = 1e-9
 
 
@@ -50,25 +51,38 @@ class Shard:
 
 @dataclass
 class Findings:
-    """What is wrong: how often, and the first twenty cases."""
+    """What is wrong: how often, the first twenty cases, and a file that lists them all."""
 
+    listing: Path
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    listed: int = 0
 
     def add(self, defect: str, n: int = 1, **case: Any) -> None:
-        """Counts `n` defects and keeps the case while there is room."""
+        """Counts `n` defects of one case."""
         self.counts[defect] += n
-        if len(self.examples) < _EXAMPLES:
-            self.examples.append({"defect": defect, **case})
+        self._list([{"defect": defect, **case}])
 
     def add_rows(self, defect: str, rows: Mask, ids: list[Any], **columns: Any) -> None:
         """One defect for each row where the mask holds; a column gives its cell of that row to the case."""
         if not rows.any():
             return
-        for row in np.flatnonzero(rows)[:_EXAMPLES].tolist():
-            cells = {k: c[row].as_py() if isinstance(c, pa.ChunkedArray | pa.Array) else c for k, c in columns.items()}
-            self.add(defect, 0, id=ids[row], **cells)
-        self.counts[defect] += int(rows.sum())
+        at = np.flatnonzero(rows)
+        self.counts[defect] += len(at)
+        at = at[: max(_LISTED - self.listed, 0)]
+        cells = {
+            k: c.take(pa.array(at)).to_pylist() if isinstance(c, pa.ChunkedArray) else [c] * len(at)
+            for k, c in columns.items()
+        }
+        self._list([
+            {"defect": defect, "id": ids[row]} | {k: c[i] for k, c in cells.items()} for i, row in enumerate(at)
+        ])  # fmt: skip
+
+    def _list(self, cases: list[dict[str, Any]]) -> None:
+        self.examples += cases[: _EXAMPLES - len(self.examples)]
+        with self.listing.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(case, ensure_ascii=False, default=str) + "\n" for case in cases)
+        self.listed += len(cases)
 
     def sentence(self) -> str | None:
         """All of it in one sentence, or None when nothing is wrong."""
@@ -82,6 +96,8 @@ class Findings:
 def audit(complete_dirs: list[str], validation_dir: str, stage: Path) -> Result:
     """Compares what was completed with what was validated, and writes `audit.json`.
 
+    Where something is wrong, `defects.jsonl` lists it cell by cell (id, attribute, given, completed), up to 100,000.
+
     Args:
         complete_dirs: outputs of `attrgan complete` (paths or URLs), all shards, in any order.
         validation_dir: output of `attrgan validate`, which the shards were cut from.
@@ -94,7 +110,8 @@ def audit(complete_dirs: list[str], validation_dir: str, stage: Path) -> Result:
     Raises:
         InputError: a folder is not the output of the verb it should be.
     """
-    shards, findings = open_shards(complete_dirs), Findings()
+    shards, findings = open_shards(complete_dirs), Findings(stage / "defects.jsonl")
+    findings.listing.unlink(missing_ok=True)
     validated = _manifest_of(validation_dir, "validate")
     if validated["refused"]:
         findings.add("validation was refused", reason=validated["refused"])
@@ -167,7 +184,7 @@ def _audit_shard(shard: Shard, valid: "_Rows", schema: Schema, findings: Finding
     cells = _Cells(before, completed, completions, schema)
     counts["cells_compared"] = completed.num_rows * completed.num_columns
     for name in completed.column_names:
-        given, changed = cells.given(name), _changed(before[name], completed[name])
+        given, changed = cells.given(name), changed_cells(before[name], completed[name])
         counts["given"] += int(given.sum())
         untouchable = given if name in schema.attributes else np.ones(len(given), dtype=bool)
         findings.add_rows(
@@ -175,7 +192,7 @@ def _audit_shard(shard: Shard, valid: "_Rows", schema: Schema, findings: Finding
             attribute=name, given=before[name], completed=completed[name],
         )  # fmt: skip
         if name in schema.attributes:
-            counts["filled"] += _audit_attribute(name, cells, changed & ~given, shard, findings)
+            counts["filled"] += _audit_attribute(name, cells, cells.filled(name), shard, findings)
     if strangers := set(pc.unique(completions["attribute"]).to_pylist()) - set(schema.attributes):
         findings.add("completions of an attribute that the schema does not have", found=", ".join(map(str, strangers)))
     return counts
@@ -213,7 +230,11 @@ class _Cells:
 
     def given(self, name: str) -> Mask:
         """Cells with a value before; NaN is none."""
-        return ~np.asarray(pc.is_null(self.before[name], nan_is_null=True), dtype=bool)
+        return _has_value(self.before[name])
+
+    def filled(self, name: str) -> Mask:
+        """Cells with a value after, but none before."""
+        return _has_value(self.completed[name]) & ~self.given(name)
 
     def completions_of(self, name: str) -> pa.Table:
         return self._completions.filter(pc.equal(self._completions["attribute"], name))
@@ -300,15 +321,32 @@ def _values_match(after: pa.ChunkedArray, rows: pa.Table, schema: Schema, name: 
     return np.array([cell is not None and str(cell) == value for cell, value in pairs], dtype=bool)
 
 
-def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Mask:
-    """bool (rows,): cells that differ; null equals null and NaN equals NaN."""
+def _has_value(column: pa.ChunkedArray) -> Mask:
+    return ~np.asarray(pc.is_null(column, nan_is_null=True), dtype=bool)
+
+
+def changed_cells(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Mask:
+    """bool (rows,): cells of one type that differ; null equals null and NaN equals NaN, in lists and structs too."""
     if before.equals(after):
         return np.zeros(len(before), dtype=bool)
-    if pa.types.is_nested(before.type):
-        return np.array([a != b for a, b in zip(before.to_pylist(), after.to_pylist(), strict=True)], dtype=bool)
-    no_value_before, no_value_after = (np.asarray(pc.is_null(c, nan_is_null=True), dtype=bool) for c in (before, after))
-    differ = np.asarray(pc.fill_null(pc.not_equal(before, after), False), dtype=bool)
-    return np.asarray((differ & ~no_value_before) | (no_value_before != no_value_after))
+    try:
+        differ = np.asarray(pc.fill_null(pc.not_equal(before, after), False), dtype=bool)
+    except pa.ArrowNotImplementedError:  # nested and exotic types
+        pairs = zip(before.to_pylist(), after.to_pylist(), strict=True)
+        return np.array([not _is_equal(a, b) for a, b in pairs], dtype=bool)
+    null_before, null_after = (np.asarray(pc.is_null(c), dtype=bool) for c in (before, after))
+    nan_before, nan_after = (
+        np.asarray(pc.is_null(c, nan_is_null=True), dtype=bool) & c.is_valid() for c in (before, after)
+    )
+    return np.asarray((differ & ~(nan_before & nan_after)) | (null_before != null_after))
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_is_equal, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_is_equal(a[key], b[key]) for key in a)
+    return bool(a == b) or bool(a != a and b != b)  # the second holds of NaN
 
 
 def _is_among(cell: Any, allowed: list[str]) -> bool:

@@ -257,18 +257,18 @@ def fill(table: pa.Table, decided: pd.DataFrame, schema: Schema) -> pa.Table:
         field = table.schema.field(at)
         values: list[Any] = [None] * table.num_rows
         for row, value in zip(rows[cells[schema.id]], cells["value"], strict=True):
-            values[row] = _cell(value, field.type)
+            values[row] = cell_of(value, field.type)
         column = pc.coalesce(table[at].combine_chunks(), pa.array(values, field.type, from_pandas=False))
         table = table.set_column(at, field, column)
     return table
 
 
-def _cell(value: str, kind: pa.DataType) -> Any:
+def cell_of(value: str, kind: pa.DataType) -> Any:
     """A value's string as a cell of an Arrow type."""
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return value
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return [_cell(member, kind.value_type) for member in json.loads(value)]
+        return [cell_of(member, kind.value_type) for member in json.loads(value)]
     if pa.types.is_integer(kind):
         return int(value) if value.lstrip("-").isdigit() else round(float(value))
     if pa.types.is_decimal(kind):

@@ -10,25 +10,27 @@ Choices:
   `completed` second meets a conflict and starts over, so all four tables end up from one publisher.
 - Numeric attributes are float64 in the tables, because a file with whole prices today may bring fractions tomorrow.
   Quarantined rows are text, column by column: what was wrong with them may have been their type.
-- `run_id` of `completions` is the publishing run's, so that one id finds everything a run wrote.
+- `run_id` of `completions` is the publishing run's, so that one id finds everything a run wrote. `number` of a filled
+  cell is the number that stands in `completed` (rounded as its column is), so that an undo can tell and bring it back.
+- What was taken back (`attrgan undo`) from this run or from this model version stays empty when it is published again.
 """
 
 import base64
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from secrets import SystemRandom
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from attrgan.completion import undone
 from attrgan.completion.audit import Shard, audit, open_shards, provenance
+from attrgan.completion.complete import cell_of
 from attrgan.errors import InputError
 from attrgan.lake import manifest, storage, tables
 from attrgan.lake.landing import check_date
@@ -46,8 +48,9 @@ _Change = Callable[[str, pa.Array], pa.Array]
 
 
 def publish(
-    complete_dirs: list[str], validation_dir: str | None, warehouse: str, dt: str, run_id: str, stage: Path
-) -> Result:
+    complete_dirs: list[str], validation_dir: str | None, warehouse: str, dt: str, run_id: str, stage: Path,
+    *, retention_days: int | None = None,
+) -> Result:  # fmt: skip
     """Publishes a completed date; doing it again changes nothing.
 
     Args:
@@ -57,10 +60,12 @@ def publish(
         dt: the date, YYYY-MM-DD.
         run_id: stands in every commit and in `completions`.
         stage: folder for `audit.json`.
+        retention_days: for how long the tables keep their history; None: as they are set.
 
     Returns:
-        Counts of the audit, and `quarantined`; details `tables` (name → version, None: has no such rows), `unchanged`
-        (everything was there already). `refused` is the audit's sentence; nothing has been committed then.
+        Counts of the audit, `quarantined` and `kept_open` (cells that were taken back); details `tables` (name →
+        version, None: has no such rows), `unchanged` (everything was there already). `refused` is the audit's
+        sentence; nothing has been committed then.
 
     Raises:
         InputError: a folder is not the output of its verb, `dt` is no date, or a column does not fit its table.
@@ -71,9 +76,9 @@ def publish(
     checked = audit(complete_dirs, validation_dir, stage)
     if checked.refused:
         return checked
-    load = _Load(shards, validation_dir, warehouse, check_date(dt), run_id)
+    load = _Load(shards, validation_dir, warehouse, check_date(dt), run_id, retention_days)
     versions, unchanged = _publish_whole(load)
-    checked.counts["quarantined"] = load.quarantined
+    checked.counts |= {"quarantined": load.quarantined, "kept_open": load.kept_open}
     checked.details |= {"dt": dt, "warehouse": warehouse, "tables": versions, "unchanged": unchanged,
                         "content_hash": load.metadata["content_hash"]}  # fmt: skip
     return checked
@@ -88,6 +93,8 @@ class _Load:
     warehouse: str
     dt: str
     run_id: str
+    retention_days: int | None
+    kept_open: int = 0
 
     def __post_init__(self) -> None:
         schema = Schema.parse(self.shards[0].manifest["schema"])
@@ -97,7 +104,8 @@ class _Load:
             self._fields = pq.read_schema(file)
         folders = [shard.place for shard in self.shards]
         self.completed = _stream([storage.join(f, "completed.parquet") for f in folders], self._typed)
-        self.completions = _stream([storage.join(f, "completions.parquet") for f in folders], self._stamped)
+        answers = _stream([storage.join(f, "completions.parquet") for f in folders], self._stamped)
+        self.completions = undone.changed(answers, self._with_numbers)
         self.products = _stream([storage.join(self.validation, "valid.parquet")], self._typed)
         quarantine = storage.join(self.validation, "quarantine.parquet")
         self.quarantine = _stream([quarantine], _as_text)
@@ -111,38 +119,63 @@ class _Load:
         numbers = numbers_of(self._fields.field(name), column, self._numeric[name])
         return pa.array(numbers, pa.float64(), from_pandas=True)
 
+    def _with_numbers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """`number` of the filled cells as it stands in `completed`."""
+        names = [name for name in self._numeric if name in self._fields.names]
+        for name in names:
+            mine = pc.and_(pc.equal(batch["attribute"], name), pc.equal(batch["status"], "filled"))
+            kind = self._fields.field(name).type
+            values = [cell_of(v, kind) for v in batch["value"].filter(mine).to_pylist()]
+            numbers = self._typed(name, pa.array(values, kind))
+            at = batch.schema.get_field_index("number")
+            batch = batch.set_column(at, batch.schema.field(at), pc.replace_with_mask(batch["number"], mine, numbers))
+        return batch
+
     def _stamped(self, name: str, column: pa.Array) -> pa.Array:
         return pa.repeat(pa.scalar(self.run_id), len(column)) if name == "run_id" else column
 
 
 def _publish_whole(load: _Load) -> tuple[dict[str, int | None], bool]:
     """Commits all tables on one state of `completed`, starting over when another publisher was faster."""
-    random = SystemRandom()
     schema = load.completed().schema
-    for n in range(_ATTEMPTS):
-        base = tables.begin(load.warehouse, "completed", schema)
-        if there := _already_there(base, load):
-            return there, True
-        try:
-            return _commit(base, load), False
-        except tables.ConflictError as error:
-            last = error
-        time.sleep(random.uniform(0, min(4.0, 0.1 * 2**n)))
-    raise last
+
+    def attempt() -> tuple[dict[str, int | None], bool]:
+        base = tables.begin(load.warehouse, "completed", schema, load.retention_days)
+        there = _already_there(base, load)
+        return (there, True) if there else (_commit(base, load), False)
+
+    return tables.retried(attempt, "completed", _ATTEMPTS)
 
 
 def _commit(base: DeltaTable, load: _Load) -> dict[str, int | None]:
-    replace = partial(tables.replace_partition, load.warehouse, dt=load.dt)
+    replace = partial(tables.replace_partition, load.warehouse, dt=load.dt, retention_days=load.retention_days)
+    completed, completions = _open(base, load)
     versions: dict[str, int | None] = {"products": replace("products", load.products, metadata=load.metadata)}
-    for name, rows in (("quarantine", load.quarantine), ("completions", load.completions)):
+    for name, rows in (("quarantine", load.quarantine), ("completions", completions)):
         if any(batch.num_rows for batch in rows()):
             versions[name] = replace(name, rows, metadata=load.metadata)
         else:  # an earlier run of this date may have left some
             tables.remove_partition(load.warehouse, name, load.dt, load.metadata)
             versions[name] = None
     carried = {f"{name}_version": version for name, version in versions.items()}
-    versions["completed"] = replace("completed", load.completed, metadata={**load.metadata, **carried}, base=base)
+    versions["completed"] = replace("completed", completed, metadata={**load.metadata, **carried}, base=base)
     return versions
+
+
+def _open(base: DeltaTable, load: _Load) -> tuple[undone.Stream, undone.Stream]:
+    """`completed` and `completions` without the values that were taken back from this run or this model version."""
+    run = {name: load.metadata[name] for name in ("run_id", "model_version")}
+    cells = undone.kept_open(load.warehouse, base, load.dt, run, load.completions)
+    load.kept_open = sum(len(changing.ids) for changing in cells.values())
+    key = load.completions().schema.names[0]
+    return (
+        (
+            undone.changed(load.completed, undone.in_completed(cells, key)),
+            undone.changed(load.completions, undone.in_completions(cells, key)),
+        )
+        if cells
+        else (load.completed, load.completions)
+    )
 
 
 def _already_there(base: DeltaTable, load: _Load) -> dict[str, int | None] | None:

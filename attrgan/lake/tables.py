@@ -5,9 +5,10 @@ Choices:
   as writing it once. An empty frame is refused: it would silently delete the partition; `remove_partition` says so.
 - Delta keeps no order of rows. Every row carries its place in the frame it came with (`_position`); reading sorts by
   it, so two publications of the same rows can be compared row by row. It is not part of what `read` returns.
-- Types are fixed by the first commit of a column. Delta would cast silently and lose what does not fit; here a cast
-  that loses anything is refused. New columns are added, missing ones become null.
+- Types are fixed by the first commit of a column (`column_types`). New columns are added, missing ones become null.
 - A concurrent commit on the same partition fails (optimistic concurrency) and is tried again on the new state.
+- How long old states stay (log entries, replaced files) is written into the table itself, so that every tool that
+  cleans Delta tables obeys it; `attrgan.lake.history` removes what is older.
 
 Object stores take their credentials from the environment (`AWS_*`, as boto3 does).
 """
@@ -27,6 +28,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from attrgan.errors import AttrGANError, InputError
 from attrgan.lake import storage
 from attrgan.lake.catalog import DELETED
+from attrgan.lake.column_types import cast, stored
 from attrgan.lake.landing import check_date
 
 DT = "dt"
@@ -37,6 +39,8 @@ _HISTORY = 100
 T = TypeVar("T")
 Rows: TypeAlias = pa.Table | Callable[[], pa.RecordBatchReader]
 """Rows to write: a table, or a function that opens a stream of them."""
+Change: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
+"""Rows → the same rows, with other cells or more columns."""
 
 
 class ConflictError(AttrGANError):
@@ -56,18 +60,42 @@ def open_table(warehouse: str, name: str, version: int | None = None) -> DeltaTa
         raise InputError(f"table {name} in {warehouse} has no version {version} ({error})") from None
 
 
-def begin(warehouse: str, name: str, schema: pa.Schema) -> DeltaTable:
-    """The table as it is now, created empty when there is none: what `replace_partition` takes as its `base`."""
+def begin(warehouse: str, name: str, schema: pa.Schema, retention_days: int | None = None) -> DeltaTable:
+    """The table as it is now, created empty when there is none: what `replace_partition` takes as its `base`.
+
+    Args:
+        retention_days: for how long the table keeps its history; None: as the table says, or Delta's default.
+    """
     _check_columns(schema, name)
 
     def attempt() -> DeltaTable:
         if table := open_table(warehouse, name):
-            return table
+            return table if retention_days is None else keep(table, retention_days)
         uri, options = _address(warehouse, name)
-        columns = pa.schema([*_stored(schema, None), pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
-        return DeltaTable.create(uri, columns, mode="ignore", partition_by=[DT], storage_options=options)
+        columns = pa.schema([*stored(schema, None), pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
+        return DeltaTable.create(
+            uri,
+            columns,
+            mode="ignore",
+            partition_by=[DT],
+            configuration=_retention(retention_days) if retention_days else None,
+            storage_options=options,
+        )
 
-    return _retried(attempt, name)
+    return retried(attempt, name)
+
+
+def keep(table: DeltaTable, retention_days: int) -> DeltaTable:
+    """Makes a table keep its history for so long; gives it back."""
+    wanted = _retention(retention_days)
+    if wanted.items() - table.metadata().configuration.items():
+        table.alter.set_table_properties(wanted)
+    return table
+
+
+def _retention(days: int) -> dict[str, str]:
+    kept = f"interval {days} days"
+    return {"delta.logRetentionDuration": kept, "delta.deletedFileRetentionDuration": kept}
 
 
 def replace_partition(
@@ -78,6 +106,7 @@ def replace_partition(
     metadata: dict[str, Any],
     *,
     base: DeltaTable | None = None,
+    retention_days: int | None = None,
 ) -> int:
     """Replaces the rows of one `dt`, in one commit.
 
@@ -88,6 +117,7 @@ def replace_partition(
         dt: the partition, YYYY-MM-DD.
         metadata: goes into the commit (run_id, model_version, …): plain data, no key of Delta's own.
         base: the state of the table that this commit builds on, from `begin`. None: whatever it is, with retries.
+        retention_days: as in `begin`, where `base` is None.
 
     Returns:
         The version of the table that this commit made.
@@ -100,7 +130,42 @@ def replace_partition(
     schema = _check(source(), name, check_date(dt))
     if base is not None:
         return _overwrite(base, source(), name, dt, metadata)
-    return _retried(lambda: _overwrite(begin(warehouse, name, schema), source(), name, dt, metadata), name)
+
+    def attempt() -> int:
+        return _overwrite(begin(warehouse, name, schema, retention_days), source(), name, dt, metadata)
+
+    return retried(attempt, name)
+
+
+def rewrite_partition(
+    warehouse: str,
+    name: str,
+    source: DeltaTable,
+    change: Change,
+    dt: str,
+    metadata: dict[str, Any],
+    *,
+    base: DeltaTable | None = None,
+) -> int:
+    """Replaces the rows of one `dt` by what `change` makes of those in `source`, a state of the same table.
+
+    Rows keep their places and are streamed; `base`, the returned version and ConflictError are as in
+    `replace_partition`. Raises InputError when `source` has no rows of that `dt`.
+    """
+    if dt not in dates(source):
+        raise InputError(f"table {name}: version {source.version()} has no rows for dt={dt}: nothing to rewrite")
+
+    def rows() -> pa.RecordBatchReader:
+        dataset = source.to_pyarrow_dataset(partitions=[(DT, "=", dt)])
+        names = [n for n in dataset.schema.names if n != DT]
+        schema = pa.schema([dataset.schema.field(n) for n in names])
+        empty = pa.record_batch([pa.array([], f.type) for f in schema], schema=schema)
+        batches = dataset.to_batches(columns=names, batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=1)
+        return pa.RecordBatchReader.from_batches(change(empty).schema, map(change, batches))
+
+    if base is not None:
+        return _overwrite(base, rows(), name, dt, metadata)
+    return retried(lambda: _overwrite(existing(warehouse, name), rows(), name, dt, metadata), name)
 
 
 def remove_partition(warehouse: str, name: str, dt: str, metadata: dict[str, Any]) -> int | None:
@@ -111,11 +176,11 @@ def remove_partition(warehouse: str, name: str, dt: str, metadata: dict[str, Any
         table = open_table(warehouse, name)
         if table is None:
             return None
-        if dt in _dates(table):
+        if dt in dates(table):
             table.delete(predicate, commit_properties=_commit(dt, metadata))
         return int(table.version())
 
-    return _retried(attempt, name)
+    return retried(attempt, name)
 
 
 def read(warehouse: str, name: str, dt: str | None = None, version: int | None = None) -> pa.Table:
@@ -124,8 +189,8 @@ def read(warehouse: str, name: str, dt: str | None = None, version: int | None =
     Raises:
         InputError: no such table, or no such version of it.
     """
-    table = _existing(warehouse, name, version)
-    return _rows(table, [check_date(dt)] if dt else sorted(_dates(table)))
+    table = existing(warehouse, name, version)
+    return _rows(table, [check_date(dt)] if dt else sorted(dates(table)))
 
 
 def version(warehouse: str, name: str) -> int | None:
@@ -139,10 +204,10 @@ def current(warehouse: str, name: str, id_column: str, version: int | None = Non
 
     Dates are read one at a time from the newest on, so memory holds the result and one partition.
     """
-    table = _existing(warehouse, name, version)
+    table = existing(warehouse, name, version)
     parts: list[pa.Table] = []
     seen = pa.chunked_array([], _field(table, id_column).type)
-    for dt in sorted(_dates(table), reverse=True):
+    for dt in sorted(dates(table), reverse=True):
         rows = _rows(table, [dt])
         rows = rows.filter(pc.invert(pc.is_in(rows[id_column], seen)))
         seen = pa.chunked_array([*seen.chunks, *rows[id_column].chunks], seen.type)
@@ -157,7 +222,7 @@ def past_null_rates(warehouse: str, before: str, id_column: str) -> dict[str, fl
     items that have been removed do not count.
     """
     table = open_table(warehouse, "products")
-    earlier = [dt for dt in _dates(table) if dt < check_date(before)] if table else []
+    earlier = [dt for dt in dates(table) if dt < check_date(before)] if table else []
     if table is None or not earlier:
         return None
     dataset = table.to_pyarrow_dataset()
@@ -177,10 +242,23 @@ def past_null_rates(warehouse: str, before: str, id_column: str) -> dict[str, fl
 
 
 def last_commit(table: DeltaTable, dt: str) -> dict[str, Any] | None:
-    """The newest commit on a partition (its `version` and the metadata it was given); None: not among the last 100."""
-    if dt not in _dates(table):
+    """The newest commit on a partition (its `version` and the metadata it was given); None: older than the log."""
+    if dt not in dates(table):
         return None
-    return next((dict(commit) for commit in table.history(_HISTORY) if commit.get(DT) == dt), None)
+    for limit in (_HISTORY, None):  # most often it is a recent one, and every commit is a file to be read
+        if found := next((dict(commit) for commit in table.history(limit) if commit.get(DT) == dt), None):
+            return found
+    return None
+
+
+def last_commits(table: DeltaTable) -> dict[str, dict[str, Any]]:
+    """As `last_commit`, of every partition: dt → commit."""
+    return {commit[DT]: dict(commit) for commit in reversed(table.history()) if DT in commit}
+
+
+def scan(table: DeltaTable, dt: str, columns: list[str], where: ds.Expression | None = None) -> pa.Table:
+    """Some columns of one `dt`, in no order; `where` is pushed down to the files."""
+    return table.to_pyarrow_dataset(partitions=[(DT, "=", dt)]).to_table(columns=columns, filter=where)
 
 
 def _check(reader: pa.RecordBatchReader, name: str, dt: str) -> pa.Schema:
@@ -201,7 +279,8 @@ def _check_columns(schema: pa.Schema, name: str) -> None:
 
 
 def _overwrite(table: DeltaTable, rows: pa.RecordBatchReader, name: str, dt: str, metadata: dict[str, Any]) -> int:
-    schema = _stored(rows.schema, pa.schema(table.schema().to_arrow()))
+    schema = stored(rows.schema, pa.schema(table.schema().to_arrow()))
+    schema = [f for f in schema if f.name != POSITION]
     columns = pa.schema([*schema, pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
     failed: list[InputError] = []
     reader = pa.RecordBatchReader.from_batches(columns, _batches(rows, columns, name, dt, failed))
@@ -226,13 +305,13 @@ def _batches(
     for batch in rows:
         arrays = []
         for field in columns:
-            if field.name == POSITION:
+            if field.name == POSITION and POSITION not in batch.schema.names:
                 arrays.append(pa.array(range(start, start + batch.num_rows), pa.int64()))
             elif field.name == DT:
                 arrays.append(pa.repeat(pa.scalar(dt), batch.num_rows))
             else:
                 try:
-                    arrays.append(_cast(batch.column(field.name), field.type))
+                    arrays.append(cast(batch.column(field.name), field.type))
                 except pa.ArrowException as error:
                     found = batch.schema.field(field.name).type
                     reason = str(error).splitlines()[0]
@@ -245,47 +324,6 @@ def _batches(
                     raise failed[0] from None
         start += batch.num_rows
         yield pa.record_batch(arrays, schema=columns)
-
-
-def _stored(schema: pa.Schema, table: pa.Schema | None) -> list[pa.Field]:
-    """The fields as they are stored: in the table's type where it has the column, else in a type that Delta knows."""
-    known = table.names if table is not None else []
-    return [
-        pa.field(f.name, table.field(f.name).type if table is not None and f.name in known else _storable(f.type))
-        for f in schema
-    ]
-
-
-def _storable(kind: pa.DataType) -> pa.DataType:
-    """The type in which Delta keeps a type without loss."""
-    types = pa.types
-    if types.is_null(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_time(kind):
-        return pa.string()
-    if types.is_dictionary(kind):
-        return _storable(kind.value_type)
-    if types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        return pa.binary()
-    if types.is_unsigned_integer(kind):
-        return pa.int64()
-    if types.is_float16(kind):
-        return pa.float32()
-    if types.is_timestamp(kind):
-        return pa.timestamp("us", kind.tz)
-    if types.is_date(kind):
-        return pa.date32()
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return pa.list_(_storable(kind.value_type))
-    if types.is_struct(kind):
-        return pa.struct([pa.field(f.name, _storable(f.type)) for f in kind])
-    return kind
-
-
-def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if column.type == kind:
-        return column
-    if pa.types.is_string(column.type) and not pa.types.is_string(kind):
-        raise pa.ArrowInvalid("text is not turned into another type")
-    return pc.cast(column, kind, safe=not pa.types.is_timestamp(kind))
 
 
 def _rows(table: DeltaTable, dates: list[str]) -> pa.Table:
@@ -311,11 +349,13 @@ def _field(table: DeltaTable, column: str) -> pa.Field:
     return schema.field(column)
 
 
-def _dates(table: DeltaTable) -> set[str]:
+def dates(table: DeltaTable) -> set[str]:
+    """The partitions of a table."""
     return {str(partition[DT]) for partition in table.partitions()}
 
 
-def _existing(warehouse: str, name: str, version: int | None) -> DeltaTable:
+def existing(warehouse: str, name: str, version: int | None = None) -> DeltaTable:
+    """The table; raises InputError when there is none, or no such version of it."""
     if table := open_table(warehouse, name, version):
         return table
     raise InputError(f"no table {name} in {warehouse}: `attrgan publish … --warehouse {warehouse}` makes it")
@@ -325,16 +365,16 @@ def _commit(dt: str, metadata: dict[str, Any]) -> CommitProperties:
     return CommitProperties(custom_metadata={**metadata, DT: dt})
 
 
-def _retried(attempt: Callable[[], T], name: str) -> T:
-    """Tries again on conflicts, waiting a random time that doubles up to four seconds."""
+def retried(attempt: Callable[[], T], name: str, attempts: int = _ATTEMPTS) -> T:
+    """Tries again on conflicts, waiting a random time that doubles up to four seconds; raises ConflictError at last."""
     random = SystemRandom()
-    for n in range(_ATTEMPTS):
+    for n in range(attempts):
         try:
             return attempt()
         except (ConflictError, CommitFailedError) as error:
             last = error
         time.sleep(random.uniform(0, min(4.0, 0.05 * 2**n)))
-    raise ConflictError(f"table {name}: {_ATTEMPTS} attempts met other writers each time ({last}): run it again later")
+    raise ConflictError(f"table {name}: {attempts} attempts met other writers each time ({last}): run it again later")
 
 
 def _address(warehouse: str, name: str) -> tuple[str, dict[str, str]]:

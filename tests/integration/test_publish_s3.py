@@ -14,8 +14,10 @@ import pyarrow as pa
 import pytest
 
 from attrgan.completion.publish import publish
+from attrgan.completion.undo import Selection, undo
 from attrgan.errors import InputError
 from attrgan.lake import tables
+from attrgan.lake.history import vacuum
 
 DT = "2026-01-01"
 
@@ -76,6 +78,19 @@ def test_a_night_is_published_to_an_object_store(warehouse, tmp_path):
     assert again.details["tables"] == first.details["tables"]
     assert tables.read(warehouse, "completed")["brand"].to_pylist()[1] == "Acme"
     assert tables.read(warehouse, "quarantine").num_rows == 1
+
+
+def test_a_run_is_undone_and_brought_back_in_an_object_store(warehouse, tmp_path):
+    valid = made.catalog(2_000)
+    shard = made.completed(tmp_path / "complete", valid)
+    publish([shard], made.validated(tmp_path / "validate", valid), warehouse, DT, "r", tmp_path, retention_days=30)
+    before = tables.read(warehouse, "completed")
+    done = undo(warehouse, Selection("r"), tmp_path)
+    assert done.counts["emptied"] == 2_000
+    assert tables.read(warehouse, "completed").equals(tables.read(warehouse, "products"))
+    undo(warehouse, Selection(done.details["undo"]), tmp_path)
+    assert tables.read(warehouse, "completed").equals(before)
+    assert vacuum(warehouse, 30)["counts"] == {"completed": 0, "completions": 0, "products": 0}
 
 
 def test_a_table_that_is_not_there_is_no_error_of_the_store(warehouse):

@@ -1,4 +1,6 @@
 import json
+from datetime import datetime
+from decimal import Decimal
 
 import completed_catalog as made
 import pyarrow as pa
@@ -67,12 +69,54 @@ def test_a_single_changed_cell_refuses_and_is_named(check, column, row, value):
     assert f"attribute={column}" in result.refused
 
 
-def test_up_to_twenty_cases_are_listed_and_all_are_counted(check, tmp_path):
+def test_every_changed_cell_is_listed_with_what_was_given_and_what_stands_there(check, tmp_path):
     valid = made.catalog(90)
     table = made.filled(valid, made.completions_of(valid))
+    table = with_cell(table, "tags", 0, ["new"])
     table = table.set_column(1, "title", pc.utf8_upper(table["title"]))
-    assert "a given cell was changed (90)" in check(valid, table=table).refused
+    assert "a given cell was changed (91)" in check(valid, table=table).refused
+    listed = [json.loads(line) for line in (tmp_path / "defects.jsonl").read_text().splitlines()]
+    titles = [case for case in listed if case["attribute"] == "title"]
+    assert [(c["id"], c["given"], c["completed"]) for c in titles] == [
+        (f"2026-01-01/{i:05d}", f"<b>thing</b> {i}", f"<B>THING</B> {i}") for i in range(90)
+    ]
+    assert [(c["given"], c["completed"]) for c in listed if c["attribute"] == "tags"] == [(["old"], ["new"])]
     assert len(json.loads((tmp_path / "audit.json").read_text())["examples"]) == 20
+
+
+def test_where_nothing_is_wrong_no_defects_are_listed(check, tmp_path):
+    check()
+    assert not (tmp_path / "defects.jsonl").exists()
+
+
+COLUMNS = {
+    "float16": (pa.array([1.5, float("nan"), None], pa.float16()), 2.5),
+    "float64 with NaN": (pa.array([1.5, float("nan"), None]), float("nan")),
+    "NaN for null": (pa.array([None, float("nan"), 1.0]), float("nan")),
+    "list with NaN": (pa.array([[1.0, float("nan")], [], None]), [1.0, 2.0]),
+    "empty list for null": (pa.array([None, ["a"], []]), []),
+    "struct with NaN": (pa.array([{"a": float("nan"), "b": ["x"]}, None, {"a": 1.0, "b": []}]), {"a": 1.0, "b": ["x"]}),
+    "map": (pa.array([[("a", 1)], None, []], pa.map_(pa.string(), pa.int64())), [("a", 2)]),
+    "binary": (pa.array([b"\xff", b"", None]), b"\x00"),
+    "timestamp": (pa.array([0, 1, None], pa.timestamp("us")), datetime(2026, 1, 1)),
+    "uuid": (pa.array([b"a" * 16, None, b"b" * 16], pa.uuid()), b"c" * 16),
+    "decimal": (pa.array([Decimal("1.10"), None, Decimal("2.00")]), Decimal("1.11")),
+    "string": (pa.array(["é", "", None]), "e\u0301"),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_of_any_type_is_compared_cell_by_cell(check, name, tmp_path):
+    before, other = COLUMNS[name]
+    extra = pa.concat_arrays([before, before])
+    valid = made.catalog().append_column("extra", extra)
+    assert check(valid).refused is None
+    cells = [*pa.array([other], before.type), *list(extra)[1:]]
+    changed = made.filled(valid, made.completions_of(valid)).set_column(
+        valid.num_columns - 1, "extra", pa.array([c.as_py() for c in cells], before.type)
+    )
+    validation, shard = made.validated(tmp_path / "v", valid), made.completed(tmp_path / "c", valid, table=changed)
+    assert "a given cell was changed (1)" in audit([shard], validation, tmp_path).refused
 
 
 def test_a_filled_cell_needs_a_completions_row_that_says_filled(check):

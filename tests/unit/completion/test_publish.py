@@ -62,6 +62,21 @@ def test_numbers_in_strings_are_published_as_numbers(night):
     assert 9.5 in night.read("completed")["price"].to_pylist()
 
 
+def test_the_number_of_a_filled_cell_is_the_one_that_stands_in_completed(night, tmp_path):
+    valid = made.catalog()
+    at = valid.column_names.index("price")
+    valid = valid.set_column(at, "price", pa.array([0, None, 2, 3, None, 5], pa.int64()))
+    rows = made.completions_of(valid, {"price": ("9", "filled")})
+    for row in rows:
+        if row["attribute"] == "price":
+            row["number"] = 9.3
+    shard = made.completed(tmp_path / "complete", valid, completions=rows)
+    night.publish(outputs=([shard], made.validated(tmp_path / "validate", valid)))
+    published = {(r["sku"], r["attribute"]): r["number"] for r in night.read("completions").to_pylist()}
+    assert [published[f"{JAN1}/{i:05d}", "price"] for i in (1, 4)] == [9.0, 9.0]
+    assert night.read("completed")["price"].to_pylist() == [0, 9, 2, 3, 9, 5]
+
+
 def test_completed_is_committed_last_and_carries_the_versions_of_the_others(night):
     night.publish(JAN2)
     result = night.publish(JAN1, quarantine=made.quarantined(2))
