@@ -437,11 +437,11 @@ def review_export(
         limit: rows of the queue, or cells of each attribute that the audit's sample is to have.
         seed: of the audit's sample; None: the setting.
     """
-    from attrgan.review import queue, sheet
+    from attrgan.review import answers, queue, sheet
     from attrgan.review.cells import Warehouse
 
-    sheet.check_suffix(out)
     opened = Warehouse.open(warehouse, schema)
+    sheet.check_place(out, opened.schema.id, answers.current(opened)[["key", "attribute"]])
     cells = queue.choose(opened, purpose, dt, attribute, limit, settings().seed if seed is None else seed)
     sheet.write(sheet.build(opened, cells, purpose), out)
     counts = {"rows": len(cells), "attributes": int(cells["attribute"].nunique())}

@@ -132,15 +132,48 @@ def _cut(value: Any) -> str | None:
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def check_suffix(place: str) -> None:
-    """Raises InputError where a sheet cannot be written to a place of this name."""
+def check_place(place: str, id_column: str, given: pd.DataFrame) -> None:
+    """Raises InputError where writing a sheet to a place would lose something, or its name says no format.
+
+    Args:
+        given: key, attribute of the cells whose answers are in the warehouse.
+    """
+    _check_suffix(place)
+    if not storage.exists(place) or _has_no_rows(place):
+        return
+    try:
+        there = read(place, id_column)[1]
+    except CatalogError as error:
+        raise InputError(f"there is another file, which is not overwritten: {error}; choose another name") from None
+    answered = there[there["answer"].fillna("") != ""].merge(given, on=["key", "attribute"], how="left", indicator=True)
+    if lost := int((answered["_merge"] == "left_only").sum()):
+        raise InputError(
+            f"{place} holds {lost} answers that are not in the warehouse: import it (`attrgan review import {place}`), "
+            "or choose another name"
+        )
+
+
+def _check_suffix(place: str) -> None:
     if not place.lower().endswith(SUFFIXES):
         raise InputError(f"{place} is no name of a sheet: expected a file named {', '.join(SUFFIXES)}")
 
 
+def _has_no_rows(place: str) -> bool:
+    """Whether a file is the sheet of an empty queue."""
+    fs, path = storage.filesystem(place)
+    with fs.open(path, "rb") as file:
+        if place.lower().endswith(".parquet"):
+            try:
+                return bool(pq.read_metadata(file).num_rows == 0)
+            except pa.ArrowException:
+                return False
+        start = file.read(1 << 16)
+    return b"\n" not in start.rstrip() if place.lower().endswith(".csv") else not start
+
+
 def write(sheet: pd.DataFrame, place: str) -> None:
     """Writes a sheet, whole or not at all; the name says in which format."""
-    check_suffix(place)
+    _check_suffix(place)
     folder, name = place.rpartition("/")[::2]
     with storage.staged(folder or ".") as stage:
         if name.lower().endswith(".csv"):
@@ -199,15 +232,16 @@ def read(place: str, id_column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"row {first.row} of {place} cannot be read ({len(found.unreadable)} such rows): expected as many cells as "
             "the header has, separated by commas"
         )
+    typed_in = place.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
+    rows = pd.DataFrame(
+        {unsafe(c) if typed_in else c: _cells(found.table[c].to_pylist(), typed_in) for c in found.table.column_names}
+    )
     needed = [id_column, "attribute", "answer"]
-    if missing := [c for c in needed if c not in found.table.column_names]:
+    if missing := [c for c in needed if c not in rows]:
         raise CatalogError(
-            f"{place} has no column {', '.join(map(repr, missing))}, only {', '.join(found.table.column_names)[:200]}: "
+            f"{place} has no column {', '.join(map(repr, missing))}, only {', '.join(map(str, rows))[:200]}: "
             f"expected a sheet of `attrgan review export` ({', '.join(needed)}), separated by commas"
         )
-    rows = pd.DataFrame({c: pd.Series(found.table[c].to_pylist(), dtype=object) for c in found.table.column_names})
-    if place.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
-        rows = rows.map(lambda cell: unsafe(cell) if isinstance(cell, str) else cell)
     given = {"key": rows[id_column]} | {c: rows.get(c) for c in ("attribute", "answer", "purpose", "reviewer")}
     return rows, pd.DataFrame({c: _texts(column, len(rows)) for c, column in given.items()}, dtype=object)
 
@@ -228,6 +262,10 @@ def write_refused(rows: pd.DataFrame, refused: dict[int, str], file: str) -> str
     aside = aside.assign(reason=[refused[n] for n in numbers], row=[n + 1 for n in numbers])
     write(aside, place)
     return place
+
+
+def _cells(column: list[Any], typed_in: bool) -> "pd.Series[Any]":
+    return pd.Series([unsafe(c) if typed_in and isinstance(c, str) else c for c in column], dtype=object)
 
 
 def _texts(column: "pd.Series[Any] | None", n: int) -> list[str | None]:

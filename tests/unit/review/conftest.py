@@ -3,12 +3,14 @@
 import shutil
 from pathlib import Path
 
+import completed_catalog as made_catalog
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from small_catalog import SCHEMA, catalog, with_gaps
 
 from attrgan import api
+from attrgan.completion.publish import publish as publish_tables
 from attrgan.lake import tables
 from attrgan.review import answers, sheet
 from attrgan.review.cells import Warehouse
@@ -79,3 +81,34 @@ class Review:
 def review(published: Path, small_folder: Path, tmp_path: Path) -> Review:
     shutil.copytree(published, tmp_path / "r")
     return Review(tmp_path / "r", small_folder)
+
+
+@pytest.fixture
+def made(tmp_path: Path):
+    """Publishes nights of `completed_catalog`, whose answers a test may choose, into one warehouse."""
+    schema = made_catalog.SCHEMA | {"personal": ["note"]}
+
+    class Made:
+        url = str(tmp_path / "made" / "warehouse")
+        number = 0
+
+        def publish(self, dt: str = DT, valid=None, answers=None, completions=None, run_id: str = "r1") -> None:
+            self.number += 1
+            folder = tmp_path / "made" / str(self.number)
+            valid = made_catalog.catalog(dt=DT) if valid is None else valid
+            rows = made_catalog.completions_of(valid, answers) if completions is None else completions
+            shard = made_catalog.completed(folder / "s", valid, completions=rows, schema=schema)
+            (folder / "stage").mkdir()
+            validated = made_catalog.validated(folder / "v", valid)
+            assert publish_tables([shard], validated, self.url, dt, run_id, folder / "stage").refused is None
+
+        @property
+        def warehouse(self) -> Warehouse:
+            return Warehouse.open(self.url)
+
+        def answer(self, *rows: dict, **options) -> answers.Import:
+            columns = {"purpose": None, "reviewer": None}
+            sheet_ = pd.DataFrame([columns | row for row in rows], dtype=object)
+            return answers.import_answers(self.warehouse, sheet_.where(sheet_.notna(), None), "hash", **options)
+
+    return Made()
