@@ -449,12 +449,14 @@ def review_export(
 
 
 def review_import(
-    file: str, warehouse: str, *, schema: str | None = None, replace: bool = False, reviewer: str | None = None
-) -> Manifest:
+    file: str, warehouse: str, *, schema: str | None = None, replace: bool = False, new_values: bool = False,
+    reviewer: str | None = None,
+) -> Manifest:  # fmt: skip
     """Adds a sheet's answers to the table `reviews`; raises GateError when rows were refused (`<file>.refused.csv`).
 
     Args:
         replace: answers that differ from earlier ones take their place.
+        new_values: categorical values that stand nowhere in the catalog are answers too.
         reviewer: who answered, where the sheet does not say.
     """
     from attrgan.review import answers, sheet
@@ -462,11 +464,17 @@ def review_import(
 
     opened = Warehouse.open(warehouse, schema)
     rows, given = sheet.read(file, opened.schema.id)
-    done = answers.import_answers(opened, given, manifest.content_hash(file), replace=replace, reviewer=reviewer)
+    options = {"replace": replace, "new_values": new_values}
+    done = answers.import_answers(opened, given, manifest.content_hash(file), reviewer=reviewer, **options)
     counts, refused = done.counts(len(rows)), sheet.write_refused(rows, done.refused, file)
     if refused:
         raise GateError(f"review import: {answers.sentence(counts)}; mend {refused} and import it")
-    return {"verb": "review import", "outputs": [storage.join(warehouse, answers.TABLE)], "counts": counts}
+    return {
+        "verb": "review import",
+        "said": answers.sentence(counts),
+        "outputs": [storage.join(warehouse, answers.TABLE)],
+        "counts": counts,
+    }
 
 
 def review_stats(warehouse: str, *, schema: str | None = None) -> dict[str, dict[str, Any]]:

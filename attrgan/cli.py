@@ -459,6 +459,9 @@ def review_import(
     replace: Annotated[bool, typer.Option("--replace", help="Answers that differ take the place of earlier ones.")] = (
         False
     ),
+    new_values: Annotated[
+        bool, typer.Option("--new-values", help="Take categorical values that stand nowhere in the catalog.")
+    ] = False,
     reviewer: Annotated[str | None, typer.Option(help="Who answered, where the sheet does not say.")] = None,
     schema: OptionalSchema = None,
     json: JsonOption = False,
@@ -469,8 +472,8 @@ def review_import(
     """
     from attrgan import api
 
-    done = api.review_import(file, warehouse, schema=schema, replace=replace, reviewer=reviewer)
-    _done(done, done["outputs"][0], json)
+    done = api.review_import(file, warehouse, schema=schema, replace=replace, new_values=new_values, reviewer=reviewer)
+    _say(done, json, f"review import: {done['said']}", f"→ {done['outputs'][0]}")
 
 
 @review_app.command("stats")
@@ -536,7 +539,7 @@ def _table_of_reviews(found: dict[str, dict[str, Any]]) -> None:
 
     bands = [f"{b['from']:g}–{b['to']:g}" for b in next(iter(found.values()))["bands"]]
     table = Table(
-        "attribute", "queue", "answered", "audit (needed)", "right in the audit", *bands, "changed", "against"
+        "attribute", "queue", "answered", "audit (needed)", "right in the audit", *bands, "changed", "against seller"
     )
     for name, f in found.items():
         shares = [_agreement(share) for share in (f["agreement"], *f["bands"])]

@@ -6,6 +6,8 @@ Choices:
   rows beside quarantined ones: 497 answers need not wait for three ids that are gone.
 - Two answers to one cell are a disagreement of people, which no rule may settle: both are refused where they stand in
   one file, the later one where the table has the earlier, whoever gave it. `replace` is how a person settles it.
+- A categorical value that stands nowhere in the catalog is refused, for it is a slip of the pen more often than a new
+  value; `new_values` lets it in. Open attributes take any value.
 - What the model proposed, and how sure it was, is read from the warehouse, never from the sheet.
 - Importing is one commit on the state it was checked against; where another import was faster, all is checked again.
 """
@@ -18,6 +20,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -106,13 +109,23 @@ def current(warehouse: Warehouse) -> pd.DataFrame:
 
 def sentence(counts: dict[str, Any]) -> str:
     """What an import did, in words."""
-    words = [f"{counts[k]:,} {k}" for k in ("imported", "unchanged", "skipped")]
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts["reasons"].items())
-    return f"{counts['refused']:,} of {counts['rows']:,} rows refused ({reasons}), {', '.join(words)}"
+    words = [f"{counts['refused']:,} of {counts['rows']:,} rows refused" + (f" ({reasons})" if reasons else "")]
+    words.append(f"{counts['imported']:,} imported")
+    words += [f"{counts['replaced']:,} of them in place of another answer"] if counts["replaced"] else []
+    words += [f"{counts['unchanged']:,} there already, {counts['skipped']:,} without an answer"]
+    words += [f"{counts['audit_skipped']:,} of these of an audit"] if counts["audit_skipped"] else []
+    return ", ".join(words)
 
 
 def import_answers(
-    warehouse: Warehouse, sheet: pd.DataFrame, source_hash: str, *, replace: bool = False, reviewer: str | None = None
+    warehouse: Warehouse,
+    sheet: pd.DataFrame,
+    source_hash: str,
+    *,
+    replace: bool = False,
+    new_values: bool = False,
+    reviewer: str | None = None,
 ) -> Import:
     """Adds the answers of a sheet to the table `reviews`.
 
@@ -120,6 +133,7 @@ def import_answers(
         sheet: key, attribute, answer, purpose, reviewer, from `attrgan.review.sheet.read`; None: empty.
         source_hash: of the file.
         replace: answers that differ from those in the table take their place instead of being refused.
+        new_values: categorical values that stand nowhere in the catalog are answers too.
         reviewer: who answered, where the sheet does not say.
 
     Raises:
@@ -131,7 +145,7 @@ def import_answers(
     today = now.date().isoformat()
     for attempt in range(_ATTEMPTS):
         base = tables.begin(warehouse.url, TABLE, empty)
-        done = _check(warehouse, sheet, replace)
+        done = _check(warehouse, sheet, replace, new_values)
         if not done.new:
             return done
         stamps = {"reviewed_at": now.isoformat(timespec="seconds"), "source_hash": source_hash}
@@ -149,10 +163,10 @@ def import_answers(
     return done
 
 
-def _check(warehouse: Warehouse, sheet: pd.DataFrame, replace: bool) -> Import:
+def _check(warehouse: Warehouse, sheet: pd.DataFrame, replace: bool, new_values: bool) -> Import:
     """Sorts the rows of a sheet into those to add, and those that are unchanged, skipped or refused."""
     done = Import()
-    known = _Known(warehouse, sheet)
+    known = _Known(warehouse, sheet, new_values)
     asked: dict[tuple[str, str], list[int]] = {}
     read: dict[int, _Answer] = {}
     for i, row in enumerate(sheet.to_dict("records")):
@@ -214,7 +228,7 @@ class _Answer:
 class _Known:
     """What a sheet is checked against: the items, what the model said of them, and earlier answers."""
 
-    def __init__(self, warehouse: Warehouse, sheet: pd.DataFrame) -> None:
+    def __init__(self, warehouse: Warehouse, sheet: pd.DataFrame, new_values: bool) -> None:
         self.schema, self.newest = warehouse.schema, warehouse.newest
         keys = sheet.loc[sheet["answer"].notna(), "key"]
         self.items = warehouse.items(keys)
@@ -223,6 +237,8 @@ class _Known:
         self.said = {(row["key"], row["attribute"]): row for row in said}
         self.before = {(row["key"], row["attribute"]): _of_table(row) for row in current(warehouse).to_dict("records")}
         self.forms: dict[str, Form] = {}
+        self.values: dict[str, set[str]] = {}
+        self.new_values = new_values
         self._warehouse = warehouse
 
     def read(self, row: Mapping[Any, Any]) -> "_Answer | str":
@@ -243,6 +259,7 @@ class _Known:
         else:
             number = math.nan
             text, reason = _value(attribute, text)
+            reason = reason or self._strange(name, attribute, text)
         if reason:
             return reason
         who = str(row["reviewer"] or "").strip()[:LONGEST] or None
@@ -260,6 +277,22 @@ class _Known:
         ):
             return number, f"out of range: {text!r}; the schema says {attribute.min} to {attribute.max}"
         return number, None
+
+    def _strange(self, name: str, attribute: Attribute, text: str) -> str | None:
+        """Why a categorical value is none of the catalog's."""
+        if attribute.kind != "categorical" or (self.new_values and not attribute.values):
+            return None
+        if name not in self.values:
+            self.values[name] = {*attribute.values} if attribute.values else self._warehouse.values(name)
+        members = json.loads(text) if attribute.multi else [text]
+        unseen = next((m for m in members if m not in {*self.values[name], NOT_APPLICABLE}), None)
+        if unseen is None:
+            return None
+        if attribute.values:
+            return f"not a value of this attribute: {unseen[:60]!r}; the schema lists {', '.join(attribute.values)}"
+        close = get_close_matches(unseen, sorted(self.values[name]), 1, 0.7)
+        hint = f"; {close[0]!r} does" if close else ""
+        return f"new value: {unseen[:60]!r} stands nowhere in the catalog{hint}; --new-values lets new ones in"
 
     def _written(self, name: str) -> list[str | None]:
         """How the catalog writes the numbers of an attribute, as the completions show it."""
@@ -307,10 +340,6 @@ def _value(attribute: Attribute, text: str) -> tuple[str, str | None]:
     members = _members(text) if attribute.multi else [text]
     if members is None:
         return text, f'not a list: {text[:60]!r}; expected a JSON list such as ["new", "sale"], or n/a'
-    strange = sorted({*members} - {*attribute.values, NOT_APPLICABLE}) if attribute.values else []
-    if strange:
-        listed = ", ".join(attribute.values or [])
-        return text, f"not a value of this attribute: {strange[0][:60]!r}; the schema lists {listed}"
     return (canonical_list(members) or text) if attribute.multi else text, None
 
 

@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 from attrgan.config import settings
 from attrgan.errors import InputError
 from attrgan.lake import tables
-from attrgan.lake.catalog import canonical_list, deleted
+from attrgan.lake.catalog import canonical_list, deleted, members_of
 from attrgan.schema import Attribute, Schema
 
 
@@ -65,6 +65,16 @@ class Warehouse:
     ) -> pd.DataFrame:
         """The completions of items as they are now: key, attribute, dt and these columns; of `keys` or of all."""
         return self._rows("completions", ["attribute", *columns], keys, status)
+
+    def values(self, attribute: str) -> set[str]:
+        """The values of an attribute, single members of sets, that sellers or the model know."""
+        dataset = self._existing("products").to_pyarrow_dataset()
+        cells = dataset.to_table(columns=[attribute])[attribute].to_pylist()
+        said = self.completions(["value"])
+        texts = [own_value(cell, self.schema.attributes[attribute]) for cell in cells]
+        texts += said.loc[said["attribute"] == attribute, "value"].tolist()
+        known = {text for text in texts if text is not None}
+        return {m for text in known for m in members_of(text)} if self.schema.attributes[attribute].multi else known
 
     def _rows(
         self, name: str, columns: list[str], keys: "list[str] | pd.Series[str] | None", status: str | None = None

@@ -109,6 +109,8 @@ def made(tmp_path: Path):
         def answer(self, *rows: dict, **options) -> answers.Import:
             columns = {"purpose": None, "reviewer": None}
             sheet_ = pd.DataFrame([columns | row for row in rows], dtype=object)
-            return answers.import_answers(self.warehouse, sheet_.where(sheet_.notna(), None), "hash", **options)
+            return answers.import_answers(
+                self.warehouse, sheet_.where(sheet_.notna(), None), "hash", **({"new_values": True} | options)
+            )
 
     return Made()

@@ -1,5 +1,6 @@
 """What people answer becomes labels; what cannot be one is refused with a reason, row by row, and nothing is lost."""
 
+import json
 import threading
 
 import completed_catalog as made_catalog
@@ -60,6 +61,31 @@ def test_what_cannot_be_an_answer_is_refused_with_a_reason(made, row, reason):
     done = made.answer(row, colour("blue", B))
     assert done.refused[0].startswith(reason)
     assert [r["answer"] for r in done.new] == ["blue"]
+
+
+def test_a_categorical_value_that_stands_nowhere_is_refused_with_the_one_that_was_meant(made):
+    made.publish()
+    item = f"{A[:-1]}2"
+    rows = [colour("bleu"), {"key": item, "attribute": "tags", "answer": '["sale", "nwe"]'}]
+    done = made.answer(
+        *rows, colour("blue", B), {"key": A, "attribute": "brand", "answer": "Brandnew"}, new_values=False
+    )
+    assert (
+        done.refused[0] == "new value: 'bleu' stands nowhere in the catalog; 'blue' does; --new-values lets new ones in"
+    )
+    assert done.refused[1].startswith("new value: 'nwe'")
+    assert [row["answer"] for row in done.new] == ["blue", "Brandnew"]
+    assert len(made.answer(*rows, new_values=True).new) == 2
+
+
+def test_the_values_that_the_schema_lists_are_the_only_ones(review):
+    schema = review.warehouse.schema.dump()
+    schema["attributes"]["neckline"]["values"] = ["V", "crew", "n/a"]
+    (review.place / "schema.yaml").write_text(json.dumps(schema))
+    rows = review.export(attribute="neckline", limit=2).assign(answer=["polo", "V"])
+    with pytest.raises(GateError, match="1 not a value of this attribute"):
+        review.import_(rows, "f.csv", schema=str(review.place / "schema.yaml"), new_values=True)
+    assert list(review.answers().values()) == ["V"]
 
 
 def test_a_set_is_a_json_list_and_any_order_of_it_is_the_same_answer(made):
@@ -211,7 +237,7 @@ def test_stats_say_what_is_open_what_was_answered_and_how_often_the_model_was_ri
     given = [truth(review, key, "colour") for key in keys]
     review.import_(pd.DataFrame({"sku": keys, "attribute": "colour", "answer": given, "purpose": "audit"}))
     rows = review.export("q.csv", attribute="neckline")
-    review.import_(rows.assign(answer="polo")[:5])
+    review.import_(rows.assign(answer="polo")[:5], new_values=True)
     found = api.review_stats(review.url)
     right = sum(v == g for v, g in zip(drawn["value"], given, strict=True))
     assert found["colour"]["agreement"] | {"interval": None} == {

@@ -19,6 +19,7 @@ FRAME = to_frame(with_gaps(catalog(120), share=0.3), SCHEMA)
 TRUTH = to_frame(catalog(120), SCHEMA)
 EASY = SCHEMA.model_copy(update={"target_precision": 0.5})  # five cells are enough to promise that
 PARTS = split(FRAME["sku"])
+FEATURES = cache.encode(FRAME, EASY)
 
 
 def empty(attribute: str, rows: np.ndarray | None = None) -> list[int]:
@@ -77,7 +78,7 @@ def test_answers_that_a_catalog_cannot_use_are_counted():
 def run(folder: Path, reviews: pd.DataFrame | None) -> Path:
     folder.mkdir()
     options = dataclasses.replace(OPTIONS, epochs=2)
-    train(EASY, FRAME, cache.encode(FRAME, EASY), options, folder, say=lambda _: None, reviews=reviews)
+    train(EASY, FRAME, FEATURES, options, folder, say=lambda _: None, reviews=reviews)
     return folder
 
 
@@ -132,8 +133,8 @@ def test_audited_cells_are_answered_as_completing_the_catalog_answers_them(model
 
     model = CompletionModel.load(models["audit"])
     gold = Gold.of(FRAME, EASY, answers("neckline", empty("neckline"), "audit"))
-    scored = gold.cells(model, cache.encode(FRAME, EASY))["neckline"].set_index("row").sort_index()
-    completed = model.complete(FRAME)
+    scored = gold.cells(model, FEATURES)["neckline"].set_index("row").sort_index()
+    completed = model.complete(FRAME, FEATURES)
     completed = completed[completed["attribute"] == "neckline"].set_index("sku")
     keys = FRAME["sku"].iloc[empty("neckline")]
     assert scored["truth"].tolist() == TRUTH["neckline"].iloc[empty("neckline")].tolist()
@@ -144,8 +145,8 @@ def test_audited_cells_are_answered_as_completing_the_catalog_answers_them(model
 def test_a_model_that_started_from_one_of_the_same_catalog_does_not_trust_labels_the_queue_had_first(models):
     from attrgan.model import CompletionModel
 
-    model, features = CompletionModel.load(models["none"]), cache.encode(FRAME, EASY)
+    model = CompletionModel.load(models["none"])
     given = answers("neckline", empty("neckline"), "audit").assign(queued=True)
     gold = Gold.of(FRAME, EASY, given)
-    assert gold.calibration_cells(model, features, {})[1]["neckline"]["labels"] == "reviews"
-    assert gold.calibration_cells(model, features, {}, same_catalog=True)[1]["neckline"]["labels"] == "hidden"
+    assert gold.calibration_cells(model, FEATURES, {})[1]["neckline"]["labels"] == "reviews"
+    assert gold.calibration_cells(model, FEATURES, {}, same_catalog=True)[1]["neckline"]["labels"] == "hidden"
