@@ -1,11 +1,12 @@
 """What ordering the review queue by worth gains: cells filled and answered rightly per label, against other orders.
 
-    .venv/bin/python -m benchmarks.review [--rows 1500] [--labels 300] [--seeds 0 1 2]
+    .venv/bin/python -m benchmarks.review [--rows 1500] [--hide 0.3] [--labels 300] [--orders …] [--seeds 0 1]
 
-Products of the demo's catalog (text and five attributes) lose three in ten of their known cells at random. A model is
+Products of the demo's catalog (text and five attributes) lose a share of their known cells at random. A model is
 trained and completes them; of the cells that it puts into review, `--labels` are answered with what was hidden, chosen
 by lot, by doubt alone, or by worth (`attrgan.review.queue`); the model is trained again with these answers, from the
-same seed, and completes once more. All orders are scored on the same cells: those hidden that no order has asked for.
+same seed, and completes once more. `audit` asks by lot among all hidden cells, as many of
+each attribute, for labels that set thresholds. All orders are scored on the same cells: those that none has asked for.
 Figures are means over seeds, ± the standard deviation of the difference to *no labels*, seed by seed.
 """
 
@@ -38,11 +39,11 @@ SCHEMA = Schema.parse(
         "attributes": {name: {"kind": "categorical"} for name in NAMES},
     }
 )  # fmt: skip
-ORDERS = ("lot", "doubt", "worth")
+ORDERS = ("lot", "doubt", "worth", "audit")
 CELL = ["product_id", "attribute"]
 
 
-def catalog(rows: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def catalog(rows: int, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The products with holes, and what was hidden: product_id, attribute, truth."""
     products = read_products(rows)
     columns = {
@@ -51,7 +52,7 @@ def catalog(rows: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     frame = to_frame(pa.table(columns, schema=pa.schema([COLUMNS.field(name) for name in columns])), SCHEMA)
     hidden, rng = [], np.random.default_rng(seed)
     for name in NAMES:
-        chosen = frame[name].notna().to_numpy() & (rng.random(len(frame)) < 0.3)
+        chosen = frame[name].notna().to_numpy() & (rng.random(len(frame)) < share)
         hidden.append(
             pd.DataFrame({"product_id": frame["product_id"][chosen], "attribute": name, "truth": frame[name][chosen]})
         )
@@ -69,8 +70,12 @@ def complete(frame: pd.DataFrame, hidden: pd.DataFrame, seed: int, answers: pd.D
 
 
 def chosen(cells: pd.DataFrame, frame: pd.DataFrame, order: str, labels: int, seed: int) -> pd.DataFrame:
-    """The cells in review that are answered first in an order."""
-    waiting = cells[cells["status"] == "review"].rename(columns={"product_id": "key"}).reset_index(drop=True)
+    """The cells that are answered first in an order: of those in review, or for an audit of all."""
+    cells = cells.rename(columns={"product_id": "key"})
+    if order == "audit":
+        drawn = cells.sample(frac=1, random_state=seed).groupby("attribute").head(labels // len(NAMES))
+        return drawn.assign(purpose="audit")
+    waiting = cells[cells["status"] == "review"].assign(purpose="queue").reset_index(drop=True)
     nobody = pd.DataFrame({"attribute": [], "proposed": []}, dtype=object)
     trains = pd.Index(frame["product_id"].iloc[split(frame["product_id"]).train])
     value = {
@@ -83,15 +88,15 @@ def chosen(cells: pd.DataFrame, frame: pd.DataFrame, order: str, labels: int, se
 
 def as_answers(cells: pd.DataFrame) -> pd.DataFrame:
     """True answers to cells, as `attrgan.review.answers.current` has them."""
-    found = cells[["key", "attribute"]].assign(answer=cells["truth"], number=None)
-    return found.assign(purpose="queue", queued=True).astype(object)
+    found = cells[["key", "attribute", "purpose"]].assign(answer=cells["truth"], number=None)
+    return found.astype(object).assign(queued=cells["purpose"] == "queue")
 
 
-def measure(rows: int, labels: int, seed: int) -> dict[str, dict[str, float]]:
+def measure(rows: int, share: float, labels: int, orders: list[str], seed: int) -> dict[str, dict[str, float]]:
     """Order → filled, precision, right, on the cells that no order asked for."""
-    frame, hidden = catalog(rows, seed)
+    frame, hidden = catalog(rows, share, seed)
     done = {"no labels": complete(frame, hidden, seed)}
-    asked = {order: chosen(done["no labels"], frame, order, labels, seed) for order in ORDERS}
+    asked = {order: chosen(done["no labels"], frame, order, labels, seed) for order in orders}
     for order, cells in asked.items():
         done[order] = complete(frame, hidden, seed, as_answers(cells))
     taken = pd.concat(asked.values())[["key", "attribute"]].drop_duplicates().rename(columns={"key": "product_id"})
@@ -109,16 +114,18 @@ def main() -> None:
     """Prints the table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rows", type=int, default=1500)
+    arguments.add_argument("--hide", type=float, default=0.3)
+    arguments.add_argument("--orders", nargs="+", choices=ORDERS, default=list(ORDERS))
     arguments.add_argument("--labels", type=int, default=300)
-    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     options = arguments.parse_args()
     runs = []
     for seed in options.seeds:
-        runs.append(measure(options.rows, options.labels, seed))
+        runs.append(measure(options.rows, options.hide, options.labels, options.orders, seed))
         print(json.dumps({"seed": seed, **runs[-1]}), flush=True)
     table = Table("order", "cells", "filled", "gained per label", "precision of filled", "right")
     base = pd.DataFrame([run["no labels"] for run in runs])
-    for order in ("no labels", *ORDERS):
+    for order in ("no labels", *options.orders):
         found = pd.DataFrame([run[order] for run in runs])
         more, better = (found["filled"] - base["filled"]) / options.labels, found["right"] - base["right"]
         gained = f"{more.mean():+.2f} ± {more.std():.2f}"
