@@ -187,30 +187,32 @@ def _check(warehouse: Warehouse, sheet: pd.DataFrame, replace: bool, new_values:
 
 def _settle(done: Import, given: "list[tuple[int, _Answer]]", known: "_Known", replace: bool) -> None:
     """Decides on the answers that one sheet gives to one cell."""
-    first = given[0][1]
-    if others := sorted({a.text for _, a in given if not known.same(first, a)}):
-        for i, _ in given:
-            done.refused[i] = f"two answers in this file: {first.text!r} and {others[0]!r}; leave the one that is right"
+    answer = given[0][1]
+    before = known.before.get((answer.key, answer.attribute))
+    if reason := _contradiction([a for _, a in given], before, known, replace):
+        done.refused |= dict.fromkeys([i for i, _ in given], reason)
+        return
+    audit = any(a.purpose == "audit" for a in [before, *(a for _, a in given)] if a)
+    stands = before is not None and known.same(answer, before) and (before.purpose == "audit" or not audit)
+    if before and stands and not (replace and answer.text != before.text):
+        done.unchanged += len(given)
         return
     done.unchanged += len(given) - 1
-    i, answer = given[0]
-    before = known.before.get((answer.key, answer.attribute))
+    done.replaced += before is not None and not known.same(answer, before)
+    done.new.append(known.row(answer, "audit" if audit else "queue"))
+
+
+def _contradiction(given: "list[_Answer]", before: "_Answer | None", known: "_Known", replace: bool) -> str | None:
+    """What the answers to one cell contradict: one another, an earlier one, or the seller; None: nothing."""
+    answer = given[0]
+    if others := sorted({a.text for a in given if not known.same(answer, a)}):
+        return f"two answers in this file: {answer.text!r} and {others[0]!r}; leave the one that is right"
     if before is None:
-        if reason := known.taken(answer):
-            done.refused[i] = reason
-        else:
-            done.new.append(known.row(answer))
-        return
-    agrees = known.same(answer, before)
-    audit = "audit" in (answer.purpose, before.purpose)
-    if agrees and (before.purpose == "audit" or not audit) and not (replace and answer.text != before.text):
-        done.unchanged += 1
-    elif agrees or replace:
-        done.replaced += not agrees
-        done.new.append(known.row(answer, "audit" if audit else "queue"))
-    else:
-        by = f" by {before.reviewer}" if before.reviewer else ""
-        done.refused[i] = f"another answer is there: {before.text!r}{by}; --replace puts {answer.text!r} in its place"
+        return known.taken(answer)
+    if replace or known.same(answer, before):
+        return None
+    by = f" by {before.reviewer}" if before.reviewer else ""
+    return f"another answer is there: {before.text!r}{by}; --replace puts {answer.text!r} in its place"
 
 
 @dataclass(frozen=True)
@@ -313,7 +315,7 @@ class _Known:
         a, b = (np.array([x.number if numeric else x.text], dtype=object) for x in (one, other))
         return bool(is_right(a, b, attribute)[0])
 
-    def row(self, answer: _Answer, purpose: str | None = None) -> dict[str, Any]:
+    def row(self, answer: _Answer, purpose: str) -> dict[str, Any]:
         """The answer as a row of the table."""
         said = self.said.get((answer.key, answer.attribute), {})
         proposed = said.get("value")
@@ -323,7 +325,7 @@ class _Known:
             self.schema.id: self.newest.at[answer.key, "id"], "attribute": answer.attribute, "answer": answer.text,
             "number": None if math.isnan(answer.number) else answer.number, "proposed": proposed,
             "proposed_number": said.get("number"), "confidence": said.get("confidence"),
-            "purpose": purpose or answer.purpose, "reviewer": answer.reviewer,
+            "purpose": purpose, "reviewer": answer.reviewer,
             "model_version": said.get("model_version"), "run_id": said.get("run_id"),
         }  # fmt: skip
 

@@ -107,8 +107,8 @@ def made(tmp_path: Path):
             return Warehouse.open(self.url)
 
         def answer(self, *rows: dict, **options) -> answers.Import:
-            columns = {"purpose": None, "reviewer": None}
-            sheet_ = pd.DataFrame([columns | row for row in rows], dtype=object)
+            columns = dict.fromkeys(("key", "attribute", "answer", "purpose", "reviewer"))
+            sheet_ = pd.DataFrame([columns | row for row in rows], columns=list(columns), dtype=object)
             return answers.import_answers(
                 self.warehouse, sheet_.where(sheet_.notna(), None), "hash", **({"new_values": True} | options)
             )

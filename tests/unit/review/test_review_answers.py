@@ -7,6 +7,8 @@ import completed_catalog as made_catalog
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from attrgan import api
 from attrgan.errors import GateError
@@ -112,6 +114,25 @@ def test_numbers_are_read_as_the_catalog_writes_them(made):
     made.publish(valid=valid, answers={"price": ("1.299,50 $", "review")})
     made.answer({"key": A, "attribute": "price", "answer": "2.450,00 $"})
     assert answers.current(made.warehouse)[["answer", "number"]].to_numpy().tolist() == [["2.450,00 $", 2450.0]]
+
+
+CELLS = st.fixed_dictionaries({
+    "key": st.sampled_from([A, B, f"{A[:-1]}0", "nobody", None]),
+    "attribute": st.sampled_from(["brand", "price", "colour", "tags", "weight"]),
+    "answer": st.sampled_from(["red", "9.5", '["new"]', "n/a", "", None, "x"]),
+    "purpose": st.sampled_from(["queue", "audit", None, "exam"]),
+})  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10, deadline=None)
+@given(rows=st.lists(CELLS, max_size=8), replace=st.booleans())
+def test_every_row_is_imported_unchanged_skipped_or_refused(made, rows, replace):
+    if not made.number:
+        made.publish()
+    counts = made.answer(*rows, replace=replace).counts(len(rows))
+    assert counts["imported"] + counts["unchanged"] + counts["skipped"] + counts["refused"] == counts["rows"]
+    again = made.answer(*rows, replace=replace)
+    assert not again.new
 
 
 def test_importing_the_same_answers_twice_changes_nothing(made):
