@@ -159,6 +159,7 @@ def train(
     max_minutes: float | None = None,
     resume: bool = False,
     start_from: str | None = None,
+    reviews: str | None = None,
     say: Callable[[str], None] = print,
     run_id: str | None = None,
 ) -> Manifest:
@@ -167,6 +168,7 @@ def train(
     Args:
         adversarial_loss: `standard` or `relativistic`; see `attrgan.training.losses`.
         start_from: folder or URI of a model, of any catalog and schema, whose weights are the start.
+        reviews: URL of a warehouse whose `reviews` are learned from; see `attrgan.training.gold`.
     """
     from attrgan.features import cache
     from attrgan.training.losses import ADVERSARIAL
@@ -182,6 +184,7 @@ def train(
         raise InputError(f"--adversarial-loss {adversarial_loss} is not known: expected {' or '.join(ADVERSARIAL)}")
     options = replace(options, adversarial_loss=adversarial_loss)
     origin = load_origin(*reading.load_model(start_from)) if start_from else None
+    answers = _answers(reviews, parsed, say) if reviews else None
     checkpoints = _checkpoints(out, resume)
 
     def work(stage: Path) -> Result:
@@ -189,6 +192,7 @@ def train(
         trained = run(
             parsed, frame, cache.lookup(frame, parsed, features), options, stage,
             say=say, checkpoints=checkpoints, resume=resume, device=device, origin=origin,
+            reviews=answers,
         )  # fmt: skip
         log = stage / "training_log.jsonl"
         _picture(trained.model, trained.metrics, trained.cells, trained.joint, stage, log)
@@ -200,6 +204,7 @@ def train(
 
     arguments = {k: v for k, v in vars(options).items() if k != "size"} | {"device": device}
     arguments |= {"from": origin.model.version} if origin else {}
+    arguments |= {} if answers is None else {"reviews": answers.attrs["hash"]}
     done = step("train", out, work, inputs={"catalog": catalog, "schema": schema}, arguments=arguments, run_id=run_id)
     if checkpoints:
         _clear(checkpoints)
@@ -451,6 +456,70 @@ def _without_manifest(work: Callable[[Path], Result]) -> Manifest:
     return {"counts": result.counts, **result.details}
 
 
+# --- review --------------------------------------------------------------------------------------------------------
+
+
+def review_export(
+    warehouse: str, out: str, *, schema: str | None = None, purpose: str = "queue", dt: str | None = None,
+    attribute: str | None = None, limit: int = 200, seed: int | None = None,
+) -> Manifest:  # fmt: skip
+    """Writes the sheet of what people are asked; see `attrgan.review.queue` for which cells and in which order.
+
+    Args:
+        schema: file; None: the schema that the warehouse was published with.
+        purpose: `queue` or `audit`.
+        dt: only items whose newest version is of this date; attribute: only this one.
+        limit: rows of the queue, or cells of each attribute that the audit's sample is to have.
+        seed: of the audit's sample; None: the setting.
+    """
+    from attrgan.review import answers, queue, sheet
+    from attrgan.review.cells import Warehouse
+
+    opened = Warehouse.open(warehouse, schema)
+    sheet.check_place(out, opened.schema.id, answers.current(opened)[["key", "attribute"]])
+    cells = queue.choose(opened, purpose, dt, attribute, limit, settings().seed if seed is None else seed)
+    sheet.write(sheet.build(opened, cells, purpose), out)
+    counts = {"rows": len(cells), "attributes": int(cells["attribute"].nunique())}
+    return {"verb": "review export", "purpose": purpose, "outputs": [out], "counts": counts}
+
+
+def review_import(
+    file: str, warehouse: str, *, schema: str | None = None, replace: bool = False, new_values: bool = False,
+    reviewer: str | None = None,
+) -> Manifest:  # fmt: skip
+    """Adds a sheet's answers to the table `reviews`; raises GateError when rows were refused (`<file>.refused.csv`).
+
+    Args:
+        replace: answers that differ from earlier ones take their place.
+        new_values: categorical values that stand nowhere in the catalog are answers too.
+        reviewer: who answered, where the sheet does not say.
+    """
+    from attrgan.review import answers, sheet
+    from attrgan.review.cells import Warehouse
+
+    opened = Warehouse.open(warehouse, schema)
+    rows, given = sheet.read(file, opened.schema.id)
+    options = {"replace": replace, "new_values": new_values}
+    done = answers.import_answers(opened, given, manifest.content_hash(file), reviewer=reviewer, **options)
+    counts, refused = done.counts(len(rows)), sheet.write_refused(rows, done.refused, file)
+    if refused:
+        raise GateError(f"review import: {answers.sentence(counts)}; mend {refused} and import it")
+    return {
+        "verb": "review import",
+        "said": answers.sentence(counts),
+        "outputs": [storage.join(warehouse, answers.TABLE)],
+        "counts": counts,
+    }
+
+
+def review_stats(warehouse: str, *, schema: str | None = None) -> dict[str, dict[str, Any]]:
+    """Per attribute: the queue, the answers, how often the model was right, audit labels there are and are needed."""
+    from attrgan.review.cells import Warehouse
+    from attrgan.review.stats import stats
+
+    return stats(Warehouse.open(warehouse, schema))
+
+
 # --- shared -------------------------------------------------------------------------------------------------------
 
 
@@ -488,6 +557,16 @@ def _promises(model: "CompletionModel") -> dict[str, Any]:
         | {key: measured.get(name, {}).get(key) for key in keys}
         for name, promise in model.calibration.items()
     }
+
+
+def _answers(warehouse: str, schema: Schema, say: Callable[[str], None]) -> "pd.DataFrame":
+    """What people answered, `attrs["hash"]` over what training takes from it; says how much there is."""
+    from attrgan.review import answers
+    from attrgan.review.cells import Warehouse
+
+    found = answers.current(Warehouse(warehouse, schema))
+    say(f"reviews: {len(found)} answers in {warehouse}, {int((found['purpose'] == 'audit').sum())} of an audit")
+    return found
 
 
 def _entity(entity: str | None) -> str:

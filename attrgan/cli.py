@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+review_app = typer.Typer(help="What people are asked, and what they answered.", no_args_is_help=True)
+app.add_typer(review_app, name="review")
 
 CatalogArgument = Annotated[
     str, typer.Argument(metavar="CATALOG", help="Parquet, CSV or JSON Lines; file, folder or URL.")
@@ -40,6 +42,10 @@ FeaturesOption = Annotated[str | None, typer.Option(help="Feature cache; without
 RunOption = Annotated[str | None, typer.Option(help="Id of the run; a finished step of the same run is not repeated.")]
 EntityOption = Annotated[
     str | None, typer.Option(help="What a row is; default: the entity of the schema in the settings.")
+]
+WarehouseOption = Annotated[str, typer.Option(help="URL of the Delta tables.")]
+OptionalSchema = Annotated[
+    str | None, typer.Option("--schema", "-s", help="Default: the schema that the warehouse was published with.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 _LINES = 40
@@ -184,6 +190,7 @@ def train(
     start_from: Annotated[
         str | None, typer.Option("--from", help="Model folder or URI, of any catalog, whose weights are the start.")
     ] = None,
+    reviews: Annotated[str | None, typer.Option(help="Warehouse whose reviews are learned from.")] = None,
     run_id: RunOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -196,7 +203,7 @@ def train(
     done = api.train(
         catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight,
         adversarial_loss=adversarial_loss, epochs=epochs, device=device, max_minutes=max_minutes, resume=resume,
-        start_from=start_from, run_id=run_id, say=_to_stderr if json else typer.echo,
+        start_from=start_from, reviews=reviews, run_id=run_id, say=_to_stderr if json else typer.echo,
     )  # fmt: skip
     _done(done, out, json)
     if not json:
@@ -483,6 +490,71 @@ def doctor(json: JsonOption = False) -> None:
         raise typer.Exit(3)
 
 
+@review_app.command("export")
+def review_export(
+    warehouse: WarehouseOption,
+    out: Annotated[str, typer.Option("--out", "-o", help="Sheet to write: .csv, .parquet or .jsonl.")],
+    purpose: Annotated[
+        str, typer.Option(help="queue: best worth asking first; audit: a fair sample, which sets thresholds.")
+    ] = "queue",
+    attribute: Annotated[str | None, typer.Option(help="Only this attribute.")] = None,
+    dt: Annotated[str | None, typer.Option(help="Only items whose newest version is of this date.")] = None,
+    limit: Annotated[int, typer.Option(help="Rows of the queue; of an audit: cells of each attribute.")] = 200,
+    seed: Annotated[int | None, typer.Option(help="Of the audit's sample; default: the setting.")] = None,
+    schema: OptionalSchema = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a sheet of cells for people to answer, with candidates and evidence.
+
+    Example: attrgan review export --warehouse var/warehouse --limit 100 -o review.csv
+    """
+    from attrgan import api
+
+    done = api.review_export(
+        warehouse, out, schema=schema, purpose=purpose, dt=dt, attribute=attribute, limit=limit, seed=seed
+    )
+    _done(done, out, json)
+
+
+@review_app.command("import")
+def review_import(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A sheet of `review export`, filled in.")],
+    warehouse: WarehouseOption,
+    replace: Annotated[bool, typer.Option("--replace", help="Answers that differ take the place of earlier ones.")] = (
+        False
+    ),
+    new_values: Annotated[
+        bool, typer.Option("--new-values", help="Take categorical values that stand nowhere in the catalog.")
+    ] = False,
+    reviewer: Annotated[str | None, typer.Option(help="Who answered, where the sheet does not say.")] = None,
+    schema: OptionalSchema = None,
+    json: JsonOption = False,
+) -> None:
+    """Keep people's answers as labels; exit 3 when rows were refused, which stand in FILE.refused.csv with reasons.
+
+    Example: attrgan review import review.csv --warehouse var/warehouse
+    """
+    from attrgan import api
+
+    done = api.review_import(file, warehouse, schema=schema, replace=replace, new_values=new_values, reviewer=reviewer)
+    _say(done, json, f"review import: {done['said']}", f"→ {done['outputs'][0]}")
+
+
+@review_app.command("stats")
+def review_stats(warehouse: WarehouseOption, schema: OptionalSchema = None, json: JsonOption = False) -> None:
+    """Say per attribute what is open, what was answered, and how often the model was right.
+
+    Example: attrgan review stats --warehouse var/warehouse
+    """
+    from attrgan import api
+
+    found = api.review_stats(warehouse, schema=schema)
+    if json:
+        _say(found, json)
+    else:
+        _table_of_reviews(found)
+
+
 @config_app.command("show")
 def config_show(json: JsonOption = False) -> None:
     """Print the effective settings and where they come from.
@@ -522,6 +594,32 @@ def _table_of_metrics(path: Path) -> None:
         ]
         table.add_row(name, str(f["n"]), *row, f.get("reason") or "")
     Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def _table_of_reviews(found: dict[str, dict[str, Any]]) -> None:
+    """A table of where the review stands; agreement is that of the audit, then that of each band of confidence."""
+    from rich.console import Console
+    from rich.table import Table
+
+    bands = [f"{b['from']:g}–{b['to']:g}" for b in next(iter(found.values()))["bands"]]
+    table = Table(
+        "attribute", "queue", "answered", "audit (needed)", "right in the audit", *bands, "changed", "against seller"
+    )
+    for name, f in found.items():
+        shares = [_agreement(share) for share in (f["agreement"], *f["bands"])]
+        audit = f"{f['audited']} ({f['audit_needed']})"
+        table.add_row(
+            name, str(f["queue"]), str(f["answered"]), audit, *shares, str(f["changed"]), str(f["against_seller"])
+        )
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def _agreement(share: dict[str, Any]) -> str:
+    """A share with its interval."""
+    if not share["n"]:
+        return "–"
+    low, high = share["interval"]
+    return f"{_percent(share['share'])} of {share['n']} ({low:.0%}–{high:.0%})"
 
 
 def _percent(value: float | None) -> str:

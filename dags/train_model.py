@@ -19,7 +19,7 @@ from attrgan.config import settings
 DOC = __doc__ + "\nFrom a candidate to the champion, and back: `docs/runbooks/promotion.md`.\n"
 
 MODEL = "{{ place('train') }}"
-TRAIN = ["train", VALID, "--schema", SCHEMA, "--features", FEATURES]
+TRAIN = ["train", VALID, "--schema", SCHEMA, "--features", FEATURES, "--reviews", WAREHOUSE]
 
 with DAG(
     "train_model",

@@ -111,6 +111,7 @@ class _Load:
         self.quarantine = _stream([quarantine], _as_text)
         self.quarantined = sum(batch.num_rows for batch in self.quarantine())
         self.metadata = {"run_id": self.run_id, **{k: str(v) for k, v in provenance(self.shards).items()}}
+        self.metadata["schema"] = json.dumps(schema.dump())  # so that readers know the columns' roles
         self.metadata["content_hash"] = _hash([*folders, self.validation])
 
     def _typed(self, name: str, column: pa.Array) -> pa.Array:

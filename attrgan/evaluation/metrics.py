@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from attrgan.evaluation.calibration import interval
 from attrgan.evaluation.hiding import Mask, known_cells
-from attrgan.model.completion_model import CompletionModel, Prediction
 from attrgan.schema import Attribute, Schema
+
+if TYPE_CHECKING:
+    from attrgan.model.completion_model import CompletionModel, Prediction
 
 
 def answer_hidden(
-    model: CompletionModel, frame: pd.DataFrame, features: pa.Table, masks: list[Mask]
+    model: "CompletionModel", frame: pd.DataFrame, features: pa.Table, masks: list[Mask]
 ) -> dict[str, pd.DataFrame]:
     """Completes hidden cells and says which are right.
 
@@ -30,11 +32,12 @@ def answer_hidden(
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in model.schema.attributes}
     for mask in masks:
         for name, answer in model.predict(frame, inputs, mask.cells & known, mask).items():
-            parts[name].append(_scored(answer, frame[name], model.schema.attributes[name]))
+            parts[name].append(scored_cells(answer, frame[name], model.schema.attributes[name]))
     return {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
 
 
-def _scored(answer: Prediction, cells: pd.Series, attribute: Attribute) -> pd.DataFrame:
+def scored_cells(answer: "Prediction", cells: pd.Series, attribute: Attribute) -> pd.DataFrame:
+    """The answers to some cells of an attribute beside what is true: `cells` holds the column, all rows."""
     truth = cells.iloc[answer.rows].to_numpy()
     value = answer.number if attribute.kind == "numeric" else answer.value
     columns = {"row": answer.rows, "truth": truth, "value": value, "right": is_right(value, truth, attribute)}
@@ -72,7 +75,7 @@ def baselines(frame: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     return found
 
 
-def summarise(answers: dict[str, pd.DataFrame], model: CompletionModel) -> dict[str, Any]:
+def summarise(answers: dict[str, pd.DataFrame], model: "CompletionModel") -> dict[str, Any]:
     """Figures per attribute (see the documentation of `metrics.json` in docs/model.md) and their means."""
     attributes = {name: _figures(name, answers.get(name), model) for name in model.schema.attributes}
     scored = [f for f in attributes.values() if f["n"]]
@@ -86,7 +89,7 @@ def summarise(answers: dict[str, pd.DataFrame], model: CompletionModel) -> dict[
     }
 
 
-def _figures(name: str, cells: pd.DataFrame | None, model: CompletionModel) -> dict[str, Any]:
+def _figures(name: str, cells: pd.DataFrame | None, model: "CompletionModel") -> dict[str, Any]:
     attribute = model.schema.attributes[name]
     promise = model.calibration.get(name, {})
     figures: dict[str, Any] = {"kind": attribute.kind, "n": 0 if cells is None else len(cells)}

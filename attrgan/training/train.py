@@ -18,6 +18,7 @@ from attrgan.evaluation import calibration, hiding, joint_score, metrics
 from attrgan.evaluation.splits import Split, id_hashes
 from attrgan.model.completion_model import CompletionModel
 from attrgan.schema import Schema
+from attrgan.training.gold import Gold
 from attrgan.training.trainer import Options, Trainer
 from attrgan.training.transfer import Origin
 
@@ -44,6 +45,7 @@ def train(
     resume: bool = False,
     device: str = "cpu",
     origin: Origin | None = None,
+    reviews: pd.DataFrame | None = None,
 ) -> Trained:
     """Trains, calibrates and scores a model, and writes its folder (all but plots) into `stage`.
 
@@ -53,6 +55,7 @@ def train(
         checkpoints: folder for checkpoints; resume: go on from the newest one there.
         device: `cpu` or `cuda`; on the CPU a seed decides every bit of the result.
         origin: the model to start from (`transfer.py`), from `load_origin`; None starts fresh.
+        reviews: what people answered, from `attrgan.review.answers.current`; see `gold.py`.
     """
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
     # no tensor is read before it is written, so filling them first buys nothing and costs a seventh of the time
@@ -60,15 +63,17 @@ def train(
     torch.sparse.check_sparse_tensor_invariants.disable()  # said aloud, or every run warns that it was not said
     # on the CPU no default device is set: looking it up at every call costs a tenth of the time
     with torch.device(device) if device != "cpu" else nullcontext():
-        return _train(schema, frame, features, options, stage, say, checkpoints, resume, origin)
+        return _train(schema, frame, features, options, stage, say, checkpoints, resume, origin, reviews)
 
 
 def _train(
     schema: Schema, frame: pd.DataFrame, features: pa.Table, options: Options, stage: Path,
     say: Callable[[str], None], checkpoints: Path | None, resume: bool, origin: Origin | None,
+    reviews: pd.DataFrame | None,
 ) -> Trained:  # fmt: skip
     started = time.monotonic()
-    trainer = Trainer(schema, frame, features, options, origin)
+    gold = Gold.of(frame, schema, reviews)
+    trainer = Trainer(schema, gold.frame, features, options, origin)
     with (stage / "training_log.jsonl").open("w", encoding="utf-8") as file:
 
         def log(record: dict[str, Any]) -> None:
@@ -90,7 +95,9 @@ def _train(
     }
     if origin:
         model.config["started_from"] = {"model_version": origin.model.version, "carried": trainer.carried}
-    _calibrate(trainer)
+    if gold.counts:
+        model.config["reviews"] = gold.counts
+    _calibrate(trainer, gold)
     model.save(stage)
     save_used(stage, id_hashes(frame[schema.id]), parts, origin if origin and origin.knows(schema) else None)
     scored = _score(trainer, parts.holdout, seed=13)
@@ -111,8 +118,8 @@ def _train(
     return Trained(model, result, scored, joint)
 
 
-def _calibrate(trainer: Trainer) -> None:
-    """Temperatures and estimates from validation rows, then thresholds from calibration rows."""
+def _calibrate(trainer: Trainer, gold: Gold) -> None:
+    """Temperatures and estimates from validation rows, then thresholds from calibration rows or audited cells."""
     model, schema = trainer.model, trainer.schema
     for name, (logits, right) in trainer.validation_scores().items():
         model.temperature[name] = calibration.fit_temperature(logits, right, trainer.cost(name))
@@ -121,6 +128,8 @@ def _calibrate(trainer: Trainer) -> None:
             numbers = model.vocabulary.numbers[name]
             model.estimate[name] = calibration.choose_estimate(scores, np.concatenate(right), numbers)
     cells = _score(trainer, trainer.data.parts.calibration, seed=5)
+    same_catalog = trainer.origin is not None and trainer.origin.knows(schema)
+    cells, labels = gold.calibration_cells(model, trainer.data.features, cells, same_catalog)
     nothing = pd.DataFrame({"confidence": [], "right": []})
     for name in schema.attributes:
         answered = cells.get(name, nothing)
@@ -131,7 +140,7 @@ def _calibrate(trainer: Trainer) -> None:
             schema.confidence_level,
         )
         fitted = {"temperature": model.temperature[name], "estimate": model.estimate.get(name)}
-        model.calibration[name] = fitted | promise.as_dict()
+        model.calibration[name] = fitted | promise.as_dict() | labels[name]
 
 
 def _score(trainer: Trainer, rows: np.ndarray, seed: int) -> dict[str, pd.DataFrame]:
