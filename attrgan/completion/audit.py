@@ -107,8 +107,9 @@ def audit(complete_dirs: list[str], validation_dir: str, stage: Path) -> Result:
             counts.update(_audit_shard(shard, valid, schema, findings))
         if missing := valid.left():
             findings.add("valid rows are missing from the shards", missing)
-    suspended = {"suspended": shards[0].manifest.get("suspended") or {}}
-    result = Result(dict(counts), provenance(shards) | suspended, findings.sentence())
+    suspended = shards[0].manifest.get("suspended")
+    details = provenance(shards) | ({"suspended": suspended} if suspended else {})
+    result = Result(dict(counts), details, findings.sentence())
     storage.write_json(
         stage / "audit.json",
         {**result.counts, **result.details, "passed": not result.refused, "violations": dict(findings.counts),

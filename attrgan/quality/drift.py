@@ -10,7 +10,7 @@ cells up for review instead of filling them.
 | attribute | no more of its cells are missing than at training | nothing: to fill them is what completion is for |
 | text | so are length, script, unknown words and missing texts of each text column | all attributes |
 | category | no more items than at training are of a category that it did not know | all attributes |
-| category | a category that is not completed itself is distributed as at training | nothing: see below |
+| category | the categories are mixed as at training | nothing: a night of one department is an everyday event |
 | score | the confidences of an attribute's missing cells are distributed as at training | the attribute |
 | score | known cells, hidden and answered, are right as often as promised where they would be filled | the attribute |
 
@@ -44,10 +44,11 @@ from attrgan.schema import Schema
 
 if TYPE_CHECKING:
     from attrgan.model import CompletionModel
+    from attrgan.quality.judge import Judge
 
 REPORT = "drift.json"
 EXPECTED = 5.0
-"""Items that a bin must be expected to hold; sparser bins are counted together."""
+"""Items that a bin, or a group of them, must be expected to hold for the test's large-sample law."""
 CHANGES = 3
 """Bins named in the reason of a check."""
 
@@ -106,11 +107,16 @@ class Difference:
     distance: float
 
 
-def compare(reference: np.ndarray, found: np.ndarray) -> Difference:
+def compare(reference: np.ndarray, found: np.ndarray, rare: int | None = None) -> Difference:
     """Compares new items with those of training, within categories.
+
+    Bins that are expected to hold fewer than `EXPECTED` items are counted together, as the test's large-sample law
+    asks. One bin may stay alone nevertheless, with an exact test of its own: otherwise a handful of items with a value
+    that training never saw would be lost among others.
 
     Args:
         reference, found: int64 (categories, bins), the items counted; a category without items on one side is left out.
+        rare: the bin of what was rare at training, for labels; None: bins are in order, and neighbours join.
 
     Returns:
         Shares (bins,): found, and expected of training items in the same mix of categories; counts, p-value, distance.
@@ -122,35 +128,55 @@ def compare(reference: np.ndarray, found: np.ndarray) -> Difference:
         nothing = np.zeros(reference.shape[1])
         return Difference(nothing, nothing, 0, 0, 1.0, 0.0)
     expected = new @ (reference / there[:, None]) / new.sum()
-    pooled = _pool(reference, found)
-    p_value, distance = _test(*pooled), _distance(*pooled)
+    alike = new / (there + new) @ (reference + found)  # found, were all items alike: decided by the margins alone
+    alone = int(alike.argmin()) if rare is None else rare
+    groups = _groups(alike, alone if alike[alone] < EXPECTED else None, in_order=rare is None)
+    before, now = (np.stack([table[:, group].sum(1) for group in groups], 1) for table in (reference, found))
+    p_value, distance = _test(before, now, float(alike[groups[0]].sum())), _distance(before, now)
     return Difference(expected, found.sum(0) / new.sum(), int(new.sum()), int(there.sum()), p_value, distance)
 
 
-def _pool(reference: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The tables with sparse bins counted together, until each is expected to hold `EXPECTED` of the new items."""
-    both, new = reference + found, found.sum(1)
-    expected = new / both.sum(1) @ both
-    order = np.argsort(expected, kind="stable")
-    together = max(int((expected < EXPECTED).sum()), 0)
-    while 0 < together < len(order) and expected[order[:together]].sum() < EXPECTED:
-        together += 1
-    if not together:
-        return reference, found
-    sparse, rest = order[:together], order[together:]
-    return tuple(np.hstack([t[:, rest], t[:, sparse].sum(1, keepdims=True)]) for t in (reference, found))  # type: ignore[return-value]
+def _groups(expected: np.ndarray, alone: int | None, in_order: bool) -> list[list[int]]:
+    """Bins that are counted together: first the one that stands alone, if any; each other group holds `EXPECTED`."""
+    order = range(len(expected)) if in_order else np.argsort(expected, kind="stable")
+    groups: list[list[int]] = [[]]
+    for i in (int(i) for i in order if i != alone):
+        if groups[-1] and expected[groups[-1]].sum() >= EXPECTED:
+            groups.append([])
+        groups[-1].append(i)
+    if len(groups) > 1 and expected[groups[-1]].sum() < EXPECTED:
+        last = groups.pop()
+        groups[-1] += last
+    return groups if alone is None else [g for g in ([alone], *groups) if g]
 
 
-def _test(reference: np.ndarray, found: np.ndarray) -> float:
-    """p-value of the generalised Cochran–Mantel–Haenszel test."""
-    new, there, both = found.sum(1), reference.sum(1), reference + found
+def _test(reference: np.ndarray, found: np.ndarray, first: float) -> float:
+    """p-value of groups of bins; `first`: items expected in the first group, tested exactly where they are few.
+
+    Given the margins, the items of a group are a sum of hypergeometric counts, hence of independent Bernoulli trials,
+    whose upper tail is at most that of the binomial law of the same mean (Hoeffding, 1956).
+    """
+    if found.shape[1] < 2:
+        return 1.0
+    if first >= EXPECTED:
+        return _mantel_haenszel(reference, found)
+    n, k = found.sum(), found[:, 0].sum()
+    tail = float(stats.binom.sf(k - 1, n, first / n)) if k >= first + 1 else 1.0
+    rest = _mantel_haenszel(reference[:, 1:], found[:, 1:])
+    return min(2 * min(tail, rest), 1.0)
+
+
+def _mantel_haenszel(reference: np.ndarray, found: np.ndarray) -> float:
+    """p-value of the generalised Cochran–Mantel–Haenszel test of two tables (categories, bins)."""
+    both = (reference.sum(1) > 0) & (found.sum(1) > 0)
+    reference, found = reference[both], found[both]
+    new, there = found.sum(1), reference.sum(1)
     total = new + there
-    share = both / total[:, None]
-    off = (found - new[:, None] * share).sum(0)
+    share = (reference + found) / total[:, None]
+    off = (found - new[:, None] * share).sum(0)[:-1]
     weight = new * there / np.maximum(total - 1, 1)
-    covariance = np.diag(weight @ share) - (share * weight[:, None]).T @ share
-    off, covariance = off[:-1], covariance[:-1, :-1]
-    freedom = int(np.linalg.matrix_rank(covariance)) if len(off) else 0
+    covariance = (np.diag(weight @ share) - (share * weight[:, None]).T @ share)[:-1, :-1]
+    freedom = int(np.linalg.matrix_rank(covariance, hermitian=True)) if len(off) else 0
     if not freedom:
         return 1.0
     return float(stats.chi2.sf(off @ np.linalg.pinv(covariance, hermitian=True) @ off, freedom))
@@ -179,9 +205,11 @@ def judge(
     """
     reference = Reference.read(folder)
     checks = checks_of(model, folder, reference, frame, limits, features, seed) if reference else []
-    _adjust(checks)
+    docs = flag(checks, limits)
     judged = [check for check in checks if check.judged]
-    _expect(judged, limits, stage, model, len(frame))
+    facts = {"Rows": len(frame), "Model version": model.version, "Judged": len(judged)}
+    facts |= {"Flagged": sum(check.flagged for check in checks)}
+    docs.write_data_docs(stage / "data_docs" / "index.html", f"{model.schema.entity}: drift", facts)
     suspended = _suspended(checks) if limits.suspend else {}
     said = None if reference else f"the model has no {FILE}: it was trained by a version that did not keep one"
     attributes = {
@@ -241,7 +269,7 @@ def distribution_checks(
         if fitted is None:
             check.n, check.reason = len(measure.cells), "nothing like it at training"
             continue
-        _judge(check, fitted, compare(fitted.counts, fitted.count(measure.cells, categories)), limits)
+        _judge(check, fitted, compare(fitted.counts, fitted.count(measure.cells, categories), fitted.rare), limits)
     return checks
 
 
@@ -262,10 +290,8 @@ def _judge(check: Check, fitted: Fitted, found: Difference, limits: Drift) -> No
         return
     check.judged, check.value, check.p_value = True, found.distance, found.p_value
     names = fitted.bins.names
-    if fitted.worse:
-        at = names.index(fitted.worse) if fitted.worse in names else len(names) - 1
-        if found.found[at] <= found.expected[at]:
-            check.p_value = 1.0
+    if fitted.worse and found.found[fitted.rare] <= found.expected[fitted.rare]:
+        check.p_value = 1.0
     moved = np.argsort(-np.abs(found.found - found.expected), kind="stable")[:CHANGES]
     check.changes = [
         {"of": names[i], "expected": float(found.expected[i]), "found": float(found.found[i])}
@@ -311,25 +337,23 @@ def _adjust(checks: list[Check]) -> None:
         check.adjusted = so_far
 
 
-def _expect(judged: list[Check], limits: Drift, stage: Path, model: "CompletionModel", rows: int) -> None:
-    """Lets Great Expectations judge one row of figures: what is not significant is as good as no difference."""
+def flag(checks: list[Check], limits: Drift) -> "Judge":
+    """Says which checks are drift, as Great Expectations judges one row of their figures.
+
+    What is not significant is as good as no difference.
+    """
     from attrgan.quality.judge import Judge
     from attrgan.quality.suite import drift_suite
 
-    judges = Judge()
+    _adjust(checks)
+    judges, judged = Judge(), [check for check in checks if check.judged]
     if judged:
         row = {c.figure: c.value if _is_significant(c, limits) else _at_rest(c) for c in judged}
         bounds = {c.figure: (c.limit, None) if c.of == "precision" else (None, c.limit) for c in judged}
         for check, verdict in zip(judged, judges.judge(drift_suite(bounds), [pd.DataFrame([row])]), strict=True):
             check.flagged = not verdict.success
             check.ignored = check.flagged and check.name in limits.ignore
-    facts = {
-        "Rows": rows,
-        "Model version": model.version,
-        "Judged": len(judged),
-        "Flagged": sum(c.flagged for c in judged),
-    }
-    judges.write_data_docs(stage / "data_docs" / "index.html", f"{model.schema.entity}: drift", facts)
+    return judges
 
 
 def _is_significant(check: Check, limits: Drift) -> bool:

@@ -9,7 +9,8 @@ Choices
   trained on, and there on cells that are really missing, answered as at night: hidden cells look different from them.
 - Counts are kept per category, so that a night of a single department can be held against that department.
 - One label per item, of a set its most frequent member: items are independent, members of a set are not.
-- Only values of at least `COMMON` items are named, words only as hashes: nothing rare and nobody's name is kept.
+- Only values of at least `COMMON` items are named, words only as hashes, numbers as tenths and as what `COMMON` items
+  lie below and above: nothing rare and nobody's name is kept.
 """
 
 import json
@@ -87,8 +88,7 @@ class Bins:
     def fit(cls, cells: "pd.Series[Any]", most: int = MOST_VALUES) -> "Bins":
         """Tenths of numbers; of labels the `most` frequent ones of at least `COMMON` items."""
         if cells.dtype == np.float64:
-            quantiles = np.linspace(0, 1, TENTHS + 1)[1:-1]
-            return cls(None, np.unique(np.quantile(cells, quantiles)).tolist() if len(cells) else [])
+            return cls(None, _edges(np.sort(cells.to_numpy())))
         counts = cells.explode().value_counts(sort=False)
         frequent = sorted(((-n, str(v)) for v, n in counts.items() if n >= COMMON))
         return cls([value for _, value in frequent[:most]])
@@ -101,11 +101,10 @@ class Bins:
         """What each bin is called."""
         if self.values is not None:
             return [*self.values, OTHERS]
-        edges = [f"{e:.6g}" for e in self.edges or []]
-        if not edges:
+        if not self.edges:
             return ["any number"]
-        between = [f"{a} to below {b}" for a, b in pairwise(edges)]
-        return [f"below {edges[0]}", *between, f"{edges[-1]} or more"]
+        between = [f"{a:.6g}" if b == _next(a) else f"{a:.6g} to below {b:.6g}" for a, b in pairwise(self.edges)]
+        return [f"below {self.edges[0]:.6g}", *between, f"above {self.edges[-1]:.6g}"]
 
     def codes(self, cells: "pd.Series[Any]") -> np.ndarray:
         """int64 (n,): the bin of each cell; of a set that of its most frequent member."""
@@ -131,6 +130,13 @@ class Fitted:
     by_category: bool
     bins: Bins
     counts: np.ndarray
+
+    @property
+    def rare(self) -> int | None:
+        """The bin of what was rare at training: that of `worse`, else of values without a name; None: ranges."""
+        if self.bins.values is None:
+            return None
+        return self.bins.values.index(self.worse) if self.worse in self.bins.values else len(self.bins.values)
 
     def count(self, cells: "pd.Series[Any]", categories: np.ndarray) -> np.ndarray:
         """The same count of other items; `categories`: int64 (rows,), the category of every row."""
@@ -202,12 +208,11 @@ class Reference:
             known = self.categories.codes(labels) < len(self.categories) - 1
             seen = pd.Series(np.where(known, "known", "unknown"), labels.index, dtype=object)
             yield Measure("category", schema.category, "unknown", seen, worse="unknown", by_category=False)
-            if schema.category not in schema.attributes:
-                yield Measure("category", schema.category, "mix", labels, by_category=False)
+            yield Measure("category", schema.category, "mix", labels, by_category=False)
         for name, attribute in schema.attributes.items():
             if attribute.mode != "off":
-                cells = _labels(frame, schema, name)
-                yield Measure("attribute", name, "values", cells, by_category=name != schema.category)
+                if name != schema.category:
+                    yield Measure("attribute", name, "values", _labels(frame, schema, name))
                 yield _missing("attribute", name, frame[name])
         for name in schema.text:
             yield from self._text(name, frame[name].iloc[sample])
@@ -278,6 +283,20 @@ def sampled(n: int, most: int, seed: int) -> np.ndarray:
     if n <= most:
         return np.arange(n)
     return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+
+
+def _edges(numbers: np.ndarray) -> list[float]:
+    """Ascending edges of tenths of sorted numbers and of both ends; a number that fills a tenth is a bin of its own."""
+    if not len(numbers):
+        return []
+    end = min(COMMON, len(numbers)) - 1
+    tenths = np.quantile(numbers, np.linspace(0, 1, TENTHS + 1)[1:-1], method="lower")
+    edges, times = np.unique([numbers[end], *tenths, numbers[-1 - end]], return_counts=True)
+    return np.unique([*edges, *map(_next, edges[times > 1]), _next(edges[-1])]).tolist()
+
+
+def _next(number: float) -> float:
+    return float(np.nextafter(number, np.inf))
 
 
 def _labels(frame: pd.DataFrame, schema: Schema, name: str) -> "pd.Series[Any]":
