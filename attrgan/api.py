@@ -337,9 +337,9 @@ def drift(catalog: str, model: str, out: str, *, features: str | None = None, ru
     limits, seed = settings().drift, settings().seed
 
     def work(stage: Path) -> Result:
-        from attrgan.quality.drift import judge
+        from attrgan.quality.drift import judge, rows_to_judge
 
-        _, frame = reading.read_frame(catalog, loaded.schema, keep_deleted=False, model=loaded)
+        frame = rows_to_judge(reading.read_table(catalog, loaded), loaded.schema, seed)
         return judge(loaded, folder, frame, stage, limits, features, seed)
 
     arguments = {"model_version": loaded.version, "seed": seed, **limits.model_dump()}

@@ -14,7 +14,8 @@ from attrgan import api
 from attrgan.config import Drift
 from attrgan.errors import InputError
 from attrgan.lake.catalog import to_frame
-from attrgan.quality.drift import Check, compare, distribution_checks, flag, judge, read_suspended
+from attrgan.quality.difference import compare
+from attrgan.quality.drift import Check, distribution_checks, flag, judge, read_suspended, rows_to_judge
 from attrgan.quality.reference import COMMON, FILE, Reference, sampled
 
 BRANDS = brand_names(60, np.random.default_rng(0))
@@ -162,6 +163,12 @@ def test_a_handful_of_rows_is_too_few_to_judge_whatever_it_holds(checked, night)
     assert not any(c.judged for c in checked(night.head(0)).values())
 
 
+def test_removed_items_are_not_judged():
+    items = new_items(10)
+    removed = items.append_column("_deleted", pa.array([i < 4 for i in range(10)]))
+    assert rows_to_judge(removed, SCHEMA)["sku"].tolist() == items["sku"].to_pylist()[4:]
+
+
 # --- the reference -------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +287,9 @@ def test_drift_of_another_model_and_a_folder_without_it_are_bad_input(cents, sma
     with pytest.raises(InputError, match="run `attrgan drift` with the same --model"):
         read_suspended(str(cents / "drift"), "another")
     with pytest.raises(InputError, match=r"holds no drift\.json: expected the output folder of `attrgan drift`"):
+        read_suspended(str(tmp_path), small_model.version)
+    (tmp_path / "drift.json").write_text('{"model_version": 1')
+    with pytest.raises(InputError, match="is damaged"):
         read_suspended(str(tmp_path), small_model.version)
 
 
