@@ -1,9 +1,9 @@
 """How far new items are from those of training, and whether by chance: tables of counts, compared within categories.
 
 *By chance*: the generalised Cochran–Mantel–Haenszel test (Landis, Heyman and Koch, International Statistical Review,
-1978), which for a single category is Pearson's test of homogeneity. *How far*: the Jensen–Shannon distance (base 2, 0 to
-1) from the training items reweighted to the new items' categories. A test alone finds a trifle in a million rows, and a
-distance alone finds one in any fifty.
+1978), which for a single category is Pearson's test of homogeneity. *How far*: the Jensen–Shannon distance (base 2,
+0 to 1) from the training items reweighted to the new items' categories. A test alone finds a trifle in a million rows,
+and a distance alone finds one in any fifty.
 """
 
 from dataclasses import dataclass
