@@ -99,7 +99,9 @@ def false_alarms(name: str, data: Path, sizes: list[int], repeats: int, console:
             nights[size].append(judged(reference, schema, others.iloc[:size], limits))
     for size, found in nights.items():
         flagged = sum(any(c.flagged for c in checks) for checks in found)
-        significant = sum(any((c.adjusted or 1) <= limits.false_alarm_rate for c in checks) for checks in found)
+        significant = sum(
+            any(c.adjusted is not None and c.adjusted <= limits.false_alarm_rate for c in checks) for checks in found
+        )
         mean = np.mean([sum(c.judged for c in checks) for checks in found])
         table.add_row(f"{size:,}", str(len(found)), str(flagged), str(significant), f"{mean:.0f}")
     console.print(table)
@@ -129,14 +131,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", help=f"folder with the Parquet files; default: the variable {DATA}")
     parser.add_argument("--sets", nargs="+", choices=list(CATEGORY), default=list(CATEGORY))
     parser.add_argument("--rows", nargs="+", type=int, default=[50, 200, 1000], help="sizes of the nights")
-    parser.add_argument("--repeats", type=int, default=100, help="nights of each size; a fifth of it for each shift")
+    parser.add_argument(
+        "--repeats", type=int, default=100, help="nights of each size; a fifth of it, of the last size, for each shift"
+    )
     given = parser.parse_args(argv)
     console = Console(width=None if sys.stdout.isatty() else 200)
     try:
         data = data_folder(given.data)
         for name in given.sets:
             false_alarms(name, data, given.rows, given.repeats, console)
-            detection(name, data, given.rows[-2:], max(given.repeats // 5, 1), console)
+            detection(name, data, given.rows[-1:], max(given.repeats // 5, 1), console)
     except AttrGANError as error:
         print(error, file=sys.stderr)
         return error.exit_code
