@@ -69,7 +69,7 @@ def shifts(name: str, frame: pd.DataFrame, schema: Schema, data: Path) -> Iterat
     )
 
     def titles(other: "pd.Series[str]") -> Shift:
-        return lambda night: night.assign(**{text: other.iloc[: len(night)].to_numpy()})
+        return lambda night: night.assign(**{text: np.resize(other.to_numpy(), len(night))})
 
     yield "one category only", lambda night: night[night[category] == one], f"{category}: mix"
     yield (
