@@ -149,7 +149,8 @@ def checks_of(
     from attrgan.training.train import was_used
 
     sample = sampled(len(frame), limits.sample_rows, seed)
-    unseen = sample[~was_used(folder, frame[model.schema.id].iloc[sample])] if len(sample) else sample
+    unseen = np.flatnonzero(~was_used(folder, frame[model.schema.id])) if len(frame) else sample
+    unseen = unseen[sampled(len(unseen), limits.sample_rows, seed)]
     rows = frame.iloc[unseen].reset_index(drop=True)
     found: dict[str, pd.Series[Any]] = {}
     checks = []
