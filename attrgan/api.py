@@ -336,6 +336,21 @@ def shards(validated: str) -> list[str]:
     return [f"{i}/{n}" for i in range(n)]
 
 
+def drift(catalog: str, model: str, out: str, *, features: str | None = None, run_id: str | None = None) -> Manifest:
+    """Holds a catalog against the rows that the model was trained on; says which attributes are not to be filled."""
+    folder, loaded = reading.load_model(model)
+    limits, seed = settings().drift, settings().seed
+
+    def work(stage: Path) -> Result:
+        from attrgan.quality.drift import judge, rows_to_judge
+
+        frame = rows_to_judge(reading.read_table(catalog, loaded), loaded.schema, seed)
+        return judge(loaded, folder, frame, stage, limits, features, seed)
+
+    arguments = {"model_version": loaded.version, "seed": seed, **limits.model_dump()}
+    return step("drift", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
+
+
 def complete(
     catalog: str,
     model: str,
@@ -343,6 +358,7 @@ def complete(
     *,
     shard: str = "0/1",
     features: str | None = None,
+    drift: str | None = None,
     engine: str = "local",
     samples: int | None = None,
     seed: int | None = None,
@@ -352,6 +368,7 @@ def complete(
     """Completes a catalog, or the i-th of n slices of it (`shard="i/n"`); `progress` gets (rows done, rows).
 
     Args:
+        drift: output folder of `drift`: the attributes that it suspends are not filled.
         samples: joint completions of each item to draw besides, into `samples.parquet`; seed: of their random numbers.
     """
     if engine != "local":
@@ -359,6 +376,7 @@ def complete(
     number, of = _shard(shard)
     drawn = _samples(samples, seed)
     _, loaded = reading.load_model(model)
+    suspended = _suspended(drift, loaded)
     run_id = run_id or str(uuid.uuid4())
 
     def work(stage: Path) -> Result:
@@ -369,15 +387,17 @@ def complete(
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
         counts = complete_table(
             loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features,
-            review_confidence=settings().completion.review_confidence, progress=progress, **drawn,
+            review_confidence=settings().completion.review_confidence, progress=progress, suspended=suspended, **drawn,
         )  # fmt: skip
         details = {
             "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,
             "schema": loaded.schema.dump(), "calibration": loaded.calibration, "promise": _promises(loaded),
+            "suspended": suspended,
         }  # fmt: skip
         return Result(counts, details)
 
     arguments = {"model_version": loaded.version, "shard": shard, **settings().completion.model_dump(), **drawn}
+    arguments |= {"suspended": suspended} if suspended else {}
     return step("complete", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
 
 
@@ -604,6 +624,15 @@ def _samples(samples: int | None, seed: int | None) -> dict[str, int]:
     if seed < 0:
         raise InputError(f"--seed {seed} is not a seed: expected 0 or more")
     return {"samples": samples, "seed": seed}
+
+
+def _suspended(drift: str | None, model: "CompletionModel") -> dict[str, str]:
+    """Attribute → why it is not to be filled."""
+    if drift is None:
+        return {}
+    from attrgan.quality.drift import read_suspended
+
+    return read_suspended(drift, model.version)
 
 
 def _checkpoints(out: str, resume: bool) -> Path | None:

@@ -235,12 +235,37 @@ def evaluate(
 
 
 @app.command()
+def drift(
+    catalog: CatalogArgument,
+    model: ModelOption,
+    out: OutOption,
+    features: FeaturesOption = None,
+    run_id: RunOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Hold new rows against those of training, and say which attributes are not to be filled; exit 0 either way.
+
+    Example: attrgan drift new.parquet --model model -o out/drift
+    """
+    from attrgan import api
+
+    with _working("comparing with training", json):
+        done = api.drift(catalog, model, out, features=features, run_id=run_id)
+    _done(done, out, json)
+    for name, why in () if json else done["suspended"].items():
+        typer.echo(f"{name} is not to be filled: {why}")
+
+
+@app.command()
 def complete(
     catalog: CatalogArgument,
     model: ModelOption,
     out: OutOption,
     shard: Annotated[str, typer.Option(help="Complete only slice i of n: i/n.")] = "0/1",
     features: FeaturesOption = None,
+    drift: Annotated[
+        str | None, typer.Option(help="Output folder of `attrgan drift`: what it suspends is not filled.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="local.")] = "local",
     samples: Annotated[
         int | None, typer.Option(help="Joint completions of each item to draw into samples.parquet, 1 to 100.")
@@ -257,7 +282,7 @@ def complete(
 
     with _working("completing", json) as progress:
         done = api.complete(
-            catalog, model, out, shard=shard, features=features, engine=engine, samples=samples, seed=seed,
+            catalog, model, out, shard=shard, features=features, drift=drift, engine=engine, samples=samples, seed=seed,
             run_id=run_id, progress=progress,
         )  # fmt: skip
     _done(done, out, json)

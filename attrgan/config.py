@@ -28,6 +28,19 @@ class Quality(_Section):
     null_rate_tolerance: float = Field(0.2, ge=0, le=1, description="how far a null rate may rise above the past")
 
 
+class Drift(_Section):
+    """What `attrgan drift` calls drift, and what becomes of it."""
+
+    suspend: bool = Field(True, description="whether attributes whose drift is flagged are not filled")
+    limit: float = Field(0.2, ge=0, le=1, description="Jensen–Shannon distance from training that is not drift yet")
+    false_alarm_rate: float = Field(
+        0.01, gt=0, lt=1, description="chance of any flag on a night like the training rows"
+    )
+    min_cells: int = Field(30, ge=5, description="fewer cells, new or at training, are not judged")
+    sample_rows: int = Field(2_000, ge=1, description="new rows whose text is read and whose cells are answered")
+    ignore: list[str] = Field(default_factory=list, description="checks that suspend nothing: `price: values`")
+
+
 class Completion(_Section):
     """What becomes of a completed cell, and how completion is cut into tasks."""
 
@@ -100,6 +113,7 @@ class Settings(BaseSettings):
     seed: int = 0
     quality: Quality = Quality()
     completion: Completion = Completion()
+    drift: Drift = Drift()
     promotion: Promotion = Promotion()
     tables: Tables = Tables()
     kubernetes: Kubernetes = Kubernetes()

@@ -1,6 +1,6 @@
 """Completes what landed on a date and publishes it.
 
-landing → validate → features → shards → complete (mapped) → audit → publish → report.
+landing → validate → features → drift → shards → complete (mapped) → audit → publish → report.
 
 Started
 - by its schedule, daily at midnight UTC: the run completes the landing of the day that has just ended;
@@ -22,6 +22,7 @@ DOC = __doc__ + "\nWhat to do when it fails, and how to run dates again: `docs/r
 
 MODEL = "{{ params.model or registered('champion') }}"
 SHARD = "{{ shard_of(task.out) }}"
+DRIFT, OUT = "{{ place('drift') }}", "{{ task.out }}"
 AUDITED, PUBLISHED = "{{ place('audit') }}", "{{ place('publish') }}"
 
 with DAG(
@@ -50,10 +51,11 @@ with DAG(
     features = attrgan_task(
         "features", ["features", VALID, "--schema", SCHEMA, "-o", FEATURES], heavy=True, max_active_tis_per_dag=1
     )
+    drift = attrgan_task("drift", ["drift", VALID, "--model", MODEL, "--features", FEATURES, "-o", DRIFT], heavy=True)
     shards = shard_places(VALIDATED, "{{ place('complete') }}")
     complete = attrgan_task(
         "complete",
-        ["complete", VALID, "--model", MODEL, "--features", FEATURES, "--shard", SHARD, "-o", "{{ task.out }}"],
+        ["complete", VALID, "--model", MODEL, "--features", FEATURES, "--drift", DRIFT, "--shard", SHARD, "-o", OUT],
         heavy=True,
         each=shards,
         map_index_template=SHARD,
@@ -68,6 +70,6 @@ with DAG(
     )
     report = attrgan_task(
         "report",
-        ["report", VALIDATED, shards, AUDITED, PUBLISHED, "-o", "{{ place('report') }}/report.html"],
+        ["report", VALIDATED, DRIFT, shards, AUDITED, PUBLISHED, "-o", "{{ place('report') }}/report.html"],
     )
-    landing >> validate >> features >> shards >> complete >> audit >> publish >> report
+    landing >> validate >> features >> drift >> shards >> complete >> audit >> publish >> report

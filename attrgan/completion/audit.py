@@ -124,7 +124,9 @@ def audit(complete_dirs: list[str], validation_dir: str, stage: Path) -> Result:
             counts.update(_audit_shard(shard, valid, schema, findings))
         if missing := valid.left():
             findings.add("valid rows are missing from the shards", missing)
-    result = Result(dict(counts), provenance(shards), findings.sentence())
+    suspended = shards[0].manifest.get("suspended")
+    details = provenance(shards) | ({"suspended": suspended} if suspended else {})
+    result = Result(dict(counts), details, findings.sentence())
     storage.write_json(
         stage / "audit.json",
         {**result.counts, **result.details, "passed": not result.refused, "violations": dict(findings.counts),
@@ -163,7 +165,7 @@ def _manifest_of(place: str, verb: str) -> dict[str, Any]:
 def _check_shards(shards: list[Shard], findings: Findings) -> None:
     if [(s.index, s.of) for s in shards] != [(i, len(shards)) for i in range(len(shards))]:
         findings.add("the shards are not complete", given=", ".join(f"{s.index}/{s.of}" for s in shards))
-    for key in ("model_version", "schema_hash"):
+    for key in ("model_version", "schema_hash", "suspended"):
         values = sorted({str(s.manifest.get(key)) for s in shards})
         if len(values) > 1:
             findings.add(f"the shards differ in {key}", found=", ".join(values))
@@ -295,6 +297,8 @@ def _check_promise(
     """Nothing is filled without a promise, nor below its threshold."""
     if schema.attributes[name].mode != "fill":
         findings.add_rows("a cell was filled though the mode is not `fill`", written, ids, attribute=name)
+    if name in (shard.manifest.get("suspended") or {}):
+        findings.add_rows("a cell was filled of an attribute that is suspended", written, ids, attribute=name)
     calibration = shard.manifest.get("calibration")
     if not calibration:
         return

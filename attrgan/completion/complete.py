@@ -50,7 +50,7 @@ ANSWER = {
 def complete_table(
     model: "CompletionModel", table: pa.Table, stage: Path, *, run_id: str, cache_place: str | None = None,
     review_confidence: float = REVIEW_CONFIDENCE, samples: int | None = None, seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    suspended: dict[str, str] | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Completes a table chunk by chunk into `completed.parquet` and `completions.parquet`; returns the counts.
 
@@ -59,6 +59,7 @@ def complete_table(
         stage: folder of the files.
         cache_place: the feature cache; None encodes every item now.
         samples: joint completions of each item to draw into `samples.parquet`, with `seed`; None: no such file.
+        suspended: attributes that are not filled, and why.
         progress: gets (rows done, rows).
     """
     from attrgan.completion import sample
@@ -79,6 +80,7 @@ def complete_table(
         decided = completions(
             model, frame, features, whole_numbers=whole, forms=forms, review_confidence=review_confidence, leave=leave
         )
+        decided, held = suspend(decided, suspended or {}, schema)
         _write(writers, stage, "completed", fill(chunk, decided, schema))
         _write(writers, stage, "completions", to_table(decided, schema, chunk[schema.id], stamps))
         if samples is not None:
@@ -89,7 +91,7 @@ def complete_table(
                 whole_numbers=whole, forms=forms,
             ):  # fmt: skip
                 _write(writers, stage, "samples", part)
-        total = _add(total, counts(frame, decided, schema))
+        total = _add(total, counts(frame, decided, schema, held))
         if progress:
             progress(start + chunk.num_rows, table.num_rows)
     for writer in writers.values():
@@ -196,6 +198,31 @@ def decide(
     return status
 
 
+def suspend(decided: pd.DataFrame, suspended: dict[str, str], schema: Schema) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Puts up for review what was accepted of suspended attributes.
+
+    Args:
+        decided: from `completions`; it stays as it is.
+        suspended: attribute → why it is not filled.
+
+    Returns:
+        The same cells, and attribute → how many of them were held back; their evidence says so (`suspended`).
+    """
+    held = decided["attribute"].isin(list(suspended)) & decided["status"].isin(["filled", "not_applicable"])
+    if not held.any():
+        return decided, {}
+    decided, cells = decided.copy(), decided[held]
+    does_not_apply = [schema.attributes[name].not_applicable for name in cells["attribute"]]
+    decided.loc[held, "value"] = cells["value"].where(
+        cells["status"] == "filled", pd.Series(does_not_apply, cells.index)
+    )
+    decided.loc[held, "evidence"] = [
+        json.dumps(json.loads(evidence) | {"suspended": "drift"}, ensure_ascii=False) for evidence in cells["evidence"]
+    ]
+    decided.loc[held, "status"] = "review"
+    return decided, {str(name): int(n) for name, n in cells["attribute"].value_counts().items()}
+
+
 def _within_limits(answer: "Prediction", attribute: Attribute) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """number, lower and upper, none of them outside `min` … `max`."""
     if attribute.min is None and attribute.max is None:
@@ -296,13 +323,21 @@ def to_table(decided: pd.DataFrame, schema: Schema, ids: pa.ChunkedArray, run: d
     return pa.table({schema.id: id_column} | columns | stamps)
 
 
-def counts(frame: pd.DataFrame, decided: pd.DataFrame, schema: Schema) -> dict[str, Any]:
-    """How many cells were missing and what became of them, in all and per attribute."""
+def counts(
+    frame: pd.DataFrame, decided: pd.DataFrame, schema: Schema, suspended: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """How many cells were missing and what became of them, in all and per attribute.
+
+    Args:
+        suspended: attribute → how many cells in review would have been accepted, were the attribute not suspended.
+    """
+    held = suspended or {}
     tally: dict[Any, int] = decided.groupby(["attribute", "status"]).size().to_dict() if len(decided) else {}
     attributes = {
         name: {"missing_before": int(frame[name].isna().sum())}
         | {status: int(tally.get((name, status), 0)) for status in STATUSES}
+        | {"suspended": held.get(name, 0)}
         for name in schema.attributes
     }
-    total = {status: sum(a[status] for a in attributes.values()) for status in STATUSES}
+    total = {status: sum(a[status] for a in attributes.values()) for status in (*STATUSES, "suspended")}
     return {"rows": len(frame), "cells": len(decided), **total, "attributes": attributes}

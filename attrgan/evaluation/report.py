@@ -24,7 +24,7 @@ from attrgan.lake.manifest import Result
 Manifest = dict[str, Any]
 
 _STATUSES = ("filled", "review", "abstained", "not_applicable")
-_VERBS = ("validate", "complete", "audit", "publish")
+_VERBS = ("validate", "drift", "complete", "audit", "publish")
 _SAMPLES, _EXAMPLES, _CELLS = 12, 6, 6
 
 
@@ -32,8 +32,8 @@ def nightly_report(dirs: list[str], out: Path, links: dict[str, str] | None = No
     """Writes the page of a nightly run.
 
     Args:
-        dirs: outputs of `validate`, `complete` (all shards), `audit`, `publish`, in any order; recognised by their
-            manifests, and each may be missing.
+        dirs: outputs of `validate`, `drift`, `complete` (all shards), `audit`, `publish`, in any order; recognised by
+            their manifests, and each may be missing.
         out: the HTML file.
         links: name → URL or relative path, shown at the top. The Data Docs of `validate` are linked by themselves where
             both are on this machine's disk.
@@ -63,6 +63,7 @@ def nightly_report(dirs: list[str], out: Path, links: dict[str, str] | None = No
         promises=len(promises),
         confidence_level=level,
         may_fail=_may_fail(len(promises), level),
+        drift=_drift(*runs["drift"][0]) if runs["drift"] else None,
         samples=_samples(*runs["complete"][0]) if runs["complete"] else [],
         quarantine=_quarantine(*runs["validate"][0]) if runs["validate"] else None,
         facts=_facts(runs),
@@ -125,7 +126,7 @@ def _by_verb(dirs: list[str]) -> dict[str, list[tuple[str, Manifest]]]:
         if found.get("verb") in runs:
             runs[found["verb"]].append((place, found))
     if not any(runs.values()):
-        raise InputError("nothing to report: expected outputs of `attrgan` validate, complete, audit or publish")
+        raise InputError("nothing to report: expected outputs of `attrgan` validate, drift, complete, audit or publish")
     runs["complete"].sort(key=lambda run: int(str(run[1].get("shard") or "0").partition("/")[0]))
     return runs
 
@@ -171,6 +172,9 @@ def _attribute(
         line["reason"] = {"suggest": "suggestions only, by the schema", "off": "switched off in the schema"}[mode]
     if line["filled"]:
         line["reason"] = None
+    line["suspended"] = sum(shard["counts"]["attributes"][name].get("suspended", 0) for shard in shards)
+    if why := (shards[0].get("suspended") or {}).get(name):
+        line["reason"] = f"suspended, {_count(line['suspended'])} cells go to review instead ({why})"
     return line
 
 
@@ -219,6 +223,19 @@ def _joint(measured: dict[str, Any]) -> dict[str, Any] | None:
     real = {"two_sample": 0.5, "jensen_shannon": 0.0}
     lines = [{"name": name, "real": real.get(key), **measured[key]} for key, name in names.items()]
     return {"lines": lines, **{k: measured.get(k) for k in ("rows", "samples", "inside_samples", "inside_expected")}}
+
+
+def _drift(place: str, judged: Manifest) -> dict[str, Any]:
+    """What has changed since training, and what is not filled for it."""
+    found = storage.read_json(storage.join(place, "drift.json"))
+    flagged = [c | {"name": f"{c['column']}: {c['of']}", "concerns": ", ".join(c["suspends"])} for c in found["checks"]]
+    return {
+        "counts": judged["counts"],
+        "not_judged": judged.get("not_judged"),
+        "suspended": judged["suspended"],
+        "lifted": not found["limits"]["suspend"],
+        "flagged": [check for check in flagged if check["flagged"]],
+    }
 
 
 def _confidence_level(shards: list[Manifest]) -> float:
@@ -358,6 +375,8 @@ def _step(found: Manifest) -> dict[str, Any]:
     counts, verb, shard = found.get("counts") or {}, found["verb"], found.get("shard")
     if verb == "validate":
         said = f"{_count(counts['valid'])} valid, {_count(counts['quarantined'])} set aside"
+    elif verb == "drift":
+        said = f"{_count(counts['flagged'])} of {_count(counts['judged'])} checks flagged"
     elif verb == "complete":
         said = f"{_count(counts['filled'])} of {_count(counts['cells'])} cells filled"
     elif verb == "audit":
@@ -372,10 +391,11 @@ def _step(found: Manifest) -> dict[str, Any]:
 def _links(runs: dict[str, list[tuple[str, Manifest]]], out: Path, links: dict[str, str]) -> dict[str, str]:
     """The links that lead somewhere: web addresses, files and relative paths; no scripts."""
     found = {}
-    for place, _ in runs["validate"][:1]:
+    for name, verb in (("Data Docs", "validate"), ("Drift", "drift")):
+        place = next((place for place, _ in runs[verb]), "")
         local = storage.local_path(place) if "://" not in place or place.startswith("file:") else None
-        if local and (docs := local / "data_docs" / "index.html").is_file():
-            found["Data Docs"] = Path(os.path.relpath(docs, out.parent)).as_posix()
+        if place and local and (docs := local / "data_docs" / "index.html").is_file():
+            found[name] = Path(os.path.relpath(docs, out.parent)).as_posix()
     safe = ("", "http", "https", "file")
     given = {name: href for name, href in links.items() if href and urlsplit(href).scheme in safe}
     return found | given

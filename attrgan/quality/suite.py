@@ -1,10 +1,11 @@
 """The Great Expectations suites that a schema implies, and the reason each of them gives a row.
 
-Three frames are judged, each by its own suite (`attrgan.quality.frames` builds them):
+Four frames are judged, each by its own suite (`attrgan.quality.frames` builds the first three):
 
 - `ids`, the id column of the whole catalog at once: the column exists, no id is null, no id comes twice;
 - `rows`, the other rules of a row, in batches: types, ranges, allowed values, aligned lists;
-- `figures`, one row of figures about the whole: rows left, share quarantined, null rates. This is the quality gate.
+- `figures`, one row of figures about the whole: rows left, share quarantined, null rates. This is the quality gate;
+- `drift`, one row of figures about what has changed since training (`attrgan.quality.drift`).
 
 Choices: an expectation about rows carries the quarantine reason in its `meta`, so that suite and quarantine cannot
 drift apart. What has no expectation of its own in Great Expectations becomes a column that must be empty (cells of a
@@ -13,7 +14,7 @@ offending cells in the Data Docs.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrgan.config import Quality
@@ -123,6 +124,17 @@ def gate_suite(quality: Quality, columns: Iterable[str], past: dict[str, float])
                 )
             )
     return _suite("figures", expectations)
+
+
+def drift_suite(bounds: Mapping[str, tuple[float | None, float | None]]) -> "ExpectationSuite":
+    """What must hold of new rows against those of training: figure → the least and the most it may be."""
+    import great_expectations.expectations as gxe
+
+    expectations = [
+        gxe.ExpectColumnValuesToBeBetween(column=figure, min_value=least, max_value=most)
+        for figure, (least, most) in bounds.items()
+    ]
+    return _suite("drift", expectations)
 
 
 def _suite(name: str, expectations: list[Any]) -> "ExpectationSuite":

@@ -17,6 +17,7 @@ from attrgan.errors import ModelError
 from attrgan.evaluation import calibration, hiding, joint_score, metrics
 from attrgan.evaluation.splits import Split, id_hashes
 from attrgan.model.completion_model import CompletionModel
+from attrgan.quality.reference import write_reference
 from attrgan.schema import Schema
 from attrgan.training.gold import Gold
 from attrgan.training.trainer import Options, Trainer
@@ -100,6 +101,7 @@ def _train(
     _calibrate(trainer, gold)
     model.save(stage)
     save_used(stage, id_hashes(frame[schema.id]), parts, origin if origin and origin.knows(schema) else None)
+    write_reference(model, frame, features, parts, stage)
     scored = _score(trainer, parts.holdout, seed=13)
     holdout, known = frame.iloc[parts.holdout].reset_index(drop=True), frame.iloc[parts.train]
     joint = joint_score.score(model, holdout, features.take(pa.array(parts.holdout)), known)

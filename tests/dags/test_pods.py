@@ -72,7 +72,7 @@ def test_pods_get_the_very_arguments_that_local_processes_get(parse, pods):
     expected = {}
     for dag_id, dag in parse(RUNNER="local").items():
         expected |= {(dag_id, t): flat(rendered(dag, t)[0].arguments) for t in verbs(dag)}
-    assert len(expected) == 15
+    assert len(expected) == 16
     for (dag_id, task_id), arguments in expected.items():
         container = pod_of(pods[dag_id], task_id)[1].spec.containers[0]
         assert (container.command, container.args) == (["attrgan"], arguments)

@@ -8,7 +8,7 @@ import pytest
 DAGS = ["nightly_completion", "promote_model", "train_model"]
 VERBS = {
     *("landing", "validate", "features", "train", "evaluate", "register", "compare", "promote"),
-    *("complete", "audit", "publish", "report"),
+    *("drift", "complete", "audit", "publish", "report"),
 }
 
 

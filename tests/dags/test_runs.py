@@ -7,7 +7,18 @@ import airflow_runs
 import pytest
 
 FAKE = [sys.executable, str(airflow_runs.HERE / "fake_attrgan.py")]
-NIGHTLY = ["landing", "validate", "features", "shards", "complete[0]", "complete[1]", "audit", "publish", "report"]
+NIGHTLY = [
+    "landing",
+    "validate",
+    "features",
+    "drift",
+    "shards",
+    "complete[0]",
+    "complete[1]",
+    "audit",
+    "publish",
+    "report",
+]
 
 
 class Run:
@@ -98,7 +109,17 @@ def test_every_shard_is_completed_and_handed_to_audit_publish_and_report(runs):
     assert [f.rsplit("/", 2)[1:] for f in folders] == [["complete", "0-of-2"], ["complete", "1-of-2"]]
     assert run.call("audit")[1:3] == folders
     assert run.call("publish")[1:3] == folders
-    assert run.call("report")[2:4] == folders
+    assert run.call("report")[3:5] == folders
+
+
+def test_drift_is_judged_by_the_model_that_completes_and_every_shard_and_the_report_are_told(runs):
+    run = runs["own model"]
+    drift = run.call("drift")
+    judged = drift[drift.index("-o") + 1]
+    assert drift[drift.index("--model") + 1] == "/models/mine"
+    for complete in (c for c in run.calls if c[0] == "complete"):
+        assert complete[complete.index("--drift") + 1] == judged
+    assert judged in run.call("report")
 
 
 def test_the_champion_completes_unless_a_model_is_named(runs):

@@ -88,7 +88,7 @@ def test_each_step_left_a_manifest_that_carries_the_id_of_the_dag_run(lake):
     folder = lake.output("nightly_completion", "night", "validate").parent
     manifests = {str(f.parent.relative_to(folder)): json.loads(f.read_text()) for f in folder.rglob("manifest.json")}
     shards = {f"complete/{i}-of-3" for i in range(3)}
-    assert manifests.keys() == {"validate", "audit", "publish", *shards}
+    assert manifests.keys() == {"validate", "drift", "audit", "publish", *shards}
     assert {m["run_id"] for m in manifests.values()} == {lake.runs["night"]["run_id"]}
     assert {m["status"] for m in manifests.values()} == {"finished"}
 
