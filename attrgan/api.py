@@ -347,6 +347,8 @@ def complete(
     """Completes a catalog, or the i-th of n slices of it (`shard="i/n"`); `progress` gets (rows done, rows).
 
     Args:
+        features: the feature cache; what the same model, schema and thresholds decided before is taken from it too, and
+            what is decided now is kept in it (`attrgan.completion.decisions`).
         samples: joint completions of each item to draw besides, into `samples.parquet`; seed: of their random numbers.
     """
     if engine != "local":
@@ -362,9 +364,10 @@ def complete(
 
         table = typed(reading.read_table(catalog, loaded), loaded.schema)  # all slices have the types of the whole
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
+        limits = settings().completion
         counts = complete_table(
-            loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features,
-            review_confidence=settings().completion.review_confidence, progress=progress, **drawn,
+            loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features, progress=progress,
+            review_confidence=limits.review_confidence, keep_decisions=limits.keep_decisions, **drawn,
         )  # fmt: skip
         details = {
             "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,

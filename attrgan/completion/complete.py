@@ -49,7 +49,7 @@ ANSWER = {
 
 def complete_table(
     model: "CompletionModel", table: pa.Table, stage: Path, *, run_id: str, cache_place: str | None = None,
-    review_confidence: float = REVIEW_CONFIDENCE, samples: int | None = None, seed: int = 0,
+    review_confidence: float = REVIEW_CONFIDENCE, keep_decisions: int = 3, samples: int | None = None, seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Completes a table chunk by chunk into `completed.parquet` and `completions.parquet`; returns the counts.
@@ -58,6 +58,7 @@ def complete_table(
         table: the items, from `typed`.
         stage: folder of the files.
         cache_place: the feature cache, with the decisions of former runs; None encodes and decides every item now.
+        keep_decisions: of how many models decisions stay in the cache.
         samples: joint completions of each item to draw into `samples.parquet`, with `seed`; None: no such file.
         progress: gets (rows done, rows).
     """
@@ -71,7 +72,7 @@ def complete_table(
     whole = {n for n in schema.attributes if pa.types.is_integer(table.schema.field(n).type)}
     written = {n: table.schema.field(n) for n, a in schema.attributes.items() if a.kind == "numeric"}
     forms = {n: form_of(f, table[n], schema.attributes[n]) for n, f in written.items() if is_text(f.type)}
-    decider = Decider(model, review_confidence, whole, forms, cache_place)
+    decider = Decider(model, review_confidence, whole, forms, cache_place, keep_decisions, run_id)
     total: dict[str, Any] = {}
     writers: dict[str, pq.ParquetWriter] = {}
     for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):

@@ -5,6 +5,9 @@ item, under a hash of all that the model sees of it and of the cells that are as
 thresholds, temperatures, encoders, the setting `review_confidence`, the program. So any shard, date or run finds them,
 whatever the order of the rows, and a model that decides otherwise never does.
 
+A run never finds what it decided itself: what its shards find must not depend on which of them was first, nor on where
+a killed one had come to (an item decided beside others may differ in the last digits of a confidence).
+
 Not kept: how a number is written (`1.299,00 €`), which is the form of tonight's column and done again; answers for an
 item of which something, a picture say, could not be read this time. As with features, parts are only ever added, so
 runs side by side do no harm; what is not there, or not whole, is decided again. When the first part of a model's folder
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Raised when the same model comes to decide otherwise, or what is kept of a decision changes."""
-KEEP = 3
-"""Folders of decisions that stay: the champion's, and those that backfills and comparisons use."""
 CELLS = pa.list_(pa.struct(complete.ANSWER))
 Counts = dict[str, int]
 
@@ -46,7 +47,8 @@ class Decider:
         model: whose answers they are.
         review_confidence, whole_numbers, forms: as in `completions`.
         cache_place: the feature cache, with the decisions in it; None: nothing is looked up and nothing kept.
-        keep: how many folders of decisions stay in it.
+        keep: how many folders of decisions stay in it: the champion's, and those of backfills.
+        run_id: the run, whose own decisions are not looked up; None: of no run.
     """
 
     model: "CompletionModel"
@@ -54,7 +56,8 @@ class Decider:
     whole_numbers: set[str] = field(default_factory=set)
     forms: dict[str, Form] = field(default_factory=dict)
     cache_place: str | None = None
-    keep: int = KEEP
+    keep: int = 3
+    run_id: str | None = None
 
     @property
     def place(self) -> str:
@@ -64,6 +67,10 @@ class Decider:
         deciders += [model.calibration, model.temperature, model.estimate]
         digest = hashlib.sha256(json.dumps(deciders, sort_keys=True).encode()).hexdigest()[:10]
         return storage.join(self.cache_place or "", f"decisions-{model.version}-{digest}")
+
+    @property
+    def _writer(self) -> str:
+        return "" if self.run_id is None else hashlib.sha256(self.run_id.encode()).hexdigest()[:16] + "-"
 
     def decide(self, frame: pd.DataFrame, leave: np.ndarray) -> tuple[pd.DataFrame, Counts]:
         """The decisions on the empty cells of a frame, as `completions` returns them.
@@ -82,7 +89,7 @@ class Decider:
             found, _ = self._ask(frame, leave, asked)
             return found, _counts(len(asked), len(found), 0, 0)
         hashes, cells = self._hashes(frame, wanted, asked), wanted[asked].sum(1)
-        kept = _kept(self.place, hashes, cells)
+        kept = _kept(self.place, hashes, cells, self._writer)
         seen = pd.Series(hashes)
         new = np.flatnonzero(~seen.isin(kept["content_hash"].to_pylist()) & ~seen.duplicated())
         if len(new):
@@ -108,7 +115,7 @@ class Decider:
             "cells": pa.ListArray.from_arrays(offsets, cells, CELLS),
         })  # fmt: skip
         if readable.any():
-            cache.add(table.filter(pa.array(readable)), self.place)
+            cache.add(table.filter(pa.array(readable)), self.place, self._writer)
             _forget(self.cache_place or "", self.place, self.keep)
         return table
 
@@ -137,10 +144,10 @@ class Decider:
         return cells
 
 
-def _kept(place: str, hashes: np.ndarray, cells: np.ndarray) -> pa.Table:
-    """What is kept of these contents, each once and with as many cells as are asked, int (rows,)."""
+def _kept(place: str, hashes: np.ndarray, cells: np.ndarray, writer: str) -> pa.Table:
+    """What others kept of these contents, each once and with as many cells as are asked, int (rows,)."""
     asked = dict(zip(hashes, cells, strict=True))
-    tables = cache.parts(place, pa.array(list(asked), pa.string()))
+    tables = cache.parts(place, pa.array(list(asked), pa.string()), but=writer)
     if not tables:
         return pa.table({"content_hash": pa.array([], pa.string()), "cells": pa.array([], CELLS)})
     found = pa.concat_tables(tables)

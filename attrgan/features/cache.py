@@ -163,24 +163,27 @@ def _find(frame: pd.DataFrame, schema: Schema, level: Level, place: str) -> pa.T
     return pa.concat_tables(tables).take(rows).drop_columns("content_hash")
 
 
-def add(table: pa.Table, place: str) -> None:
-    """Adds a part to a folder of parts: whole, or not at all."""
+def add(table: pa.Table, place: str, writer: str = "") -> None:
+    """Adds a part to a folder of parts: whole, or not at all; its name begins with that of the writer."""
     fs, folder = storage.filesystem(place)
     fs.makedirs(folder, exist_ok=True)
-    hidden, part = (f"{folder}/{name}{uuid.uuid4().hex}.parquet" for name in ("_", "part-"))
+    hidden, part = (f"{folder}/{name}{uuid.uuid4().hex}.parquet" for name in ("_", f"part-{writer}"))
     with fs.open(hidden, "wb") as file:
         pq.write_table(table, file, compression="zstd")
     fs.mv(hidden, part)
 
 
-def parts(place: str, wanted: pa.Array, columns: list[str] | None = None) -> list[pa.Table]:
+def parts(place: str, wanted: pa.Array, columns: list[str] | None = None, but: str = "") -> list[pa.Table]:
     """The lines whose hash is wanted, part by part; of a part without any only the hashes are read.
 
-    A part that has gone meanwhile, or is none, counts as not there: what it held is made anew.
+    Parts of the writer `but` are passed over. A part that has gone meanwhile, or is none, counts as not there: what it
+    held is made anew.
     """
     fs, _ = storage.filesystem(place)
     found = []
     for path in storage.files(place):
+        if but and path.rsplit("/", 1)[-1].startswith(f"part-{but}"):
+            continue
         with suppress(FileNotFoundError, pa.ArrowInvalid), fs.open(path, "rb") as file:
             part = pq.ParquetFile(file)
             rows = pc.is_in(part.read(columns=["content_hash"])["content_hash"], wanted)
