@@ -369,6 +369,8 @@ def complete(
 
     Args:
         drift: output folder of `drift`: the attributes that it suspends are not filled.
+        features: the feature cache; what the same model, schema and thresholds decided before is taken from it too, and
+            what is decided now is kept in it (`attrgan.completion.decisions`).
         samples: joint completions of each item to draw besides, into `samples.parquet`; seed: of their random numbers.
     """
     if engine != "local":
@@ -385,9 +387,11 @@ def complete(
 
         table = typed(reading.read_table(catalog, loaded), loaded.schema)  # all slices have the types of the whole
         first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
+        limits = settings().completion
         counts = complete_table(
-            loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features,
-            review_confidence=settings().completion.review_confidence, progress=progress, suspended=suspended, **drawn,
+            loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features, progress=progress,
+            review_confidence=limits.review_confidence, keep_decisions=limits.keep_decisions, suspended=suspended,
+            **drawn,
         )  # fmt: skip
         details = {
             "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,

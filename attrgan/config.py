@@ -47,6 +47,7 @@ class Completion(_Section):
     review_confidence: float = Field(0.5, ge=0, le=1, description="below the threshold but above this: review")
     shard_rows: int = Field(10_000, ge=1, description="rows completed by one task")
     max_shards: int = Field(64, ge=1, le=1024)
+    keep_decisions: int = Field(3, ge=1, description="models whose decisions stay in the feature cache")
 
 
 class Promotion(_Section):

@@ -49,7 +49,7 @@ ANSWER = {
 
 def complete_table(
     model: "CompletionModel", table: pa.Table, stage: Path, *, run_id: str, cache_place: str | None = None,
-    review_confidence: float = REVIEW_CONFIDENCE, samples: int | None = None, seed: int = 0,
+    review_confidence: float = REVIEW_CONFIDENCE, keep_decisions: int = 3, samples: int | None = None, seed: int = 0,
     suspended: dict[str, str] | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Completes a table chunk by chunk into `completed.parquet` and `completions.parquet`; returns the counts.
@@ -57,12 +57,14 @@ def complete_table(
     Args:
         table: the items, from `typed`.
         stage: folder of the files.
-        cache_place: the feature cache; None encodes every item now.
+        cache_place: the feature cache, with the decisions of former runs; None encodes and decides every item now.
+        keep_decisions: of how many models decisions stay in the cache.
         samples: joint completions of each item to draw into `samples.parquet`, with `seed`; None: no such file.
         suspended: attributes that are not filled, and why.
         progress: gets (rows done, rows).
     """
     from attrgan.completion import sample
+    from attrgan.completion.decisions import Decider
     from attrgan.features import cache
 
     schema = model.schema
@@ -71,27 +73,25 @@ def complete_table(
     whole = {n for n in schema.attributes if pa.types.is_integer(table.schema.field(n).type)}
     written = {n: table.schema.field(n) for n, a in schema.attributes.items() if a.kind == "numeric"}
     forms = {n: form_of(f, table[n], schema.attributes[n]) for n, f in written.items() if is_text(f.type)}
+    decider = Decider(model, review_confidence, whole, forms, cache_place, keep_decisions, run_id)
     total: dict[str, Any] = {}
     writers: dict[str, pq.ParquetWriter] = {}
     for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
         chunk = table.slice(start, CHUNK_ROWS)
-        frame = to_frame(chunk, schema)
-        features, leave = cache.lookup(frame, schema, cache_place), _left_alone(chunk, schema)
-        decided = completions(
-            model, frame, features, whole_numbers=whole, forms=forms, review_confidence=review_confidence, leave=leave
-        )
+        frame, leave = to_frame(chunk, schema), _left_alone(chunk, schema)
+        decided, anew = decider.decide(frame, leave)
         decided, held = suspend(decided, suspended or {}, schema)
         _write(writers, stage, "completed", fill(chunk, decided, schema))
         _write(writers, stage, "completions", to_table(decided, schema, chunk[schema.id], stamps))
         if samples is not None:
             run = {name: stamps[name] for name in ("model_version", "run_id")}
-            wanted = wanted_cells(frame, schema) & ~leave
+            features, wanted = cache.lookup(frame, schema, cache_place), wanted_cells(frame, schema) & ~leave
             for part in sample.tables(
                 model, frame, features, wanted, chunk[schema.id], samples=samples, seed=seed, run=run,
                 whole_numbers=whole, forms=forms,
             ):  # fmt: skip
                 _write(writers, stage, "samples", part)
-        total = _add(total, counts(frame, decided, schema, held))
+        total = _add(total, counts(frame, decided, schema, held) | anew)
         if progress:
             progress(start + chunk.num_rows, table.num_rows)
     for writer in writers.values():

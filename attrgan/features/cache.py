@@ -8,6 +8,7 @@ updates at once do no harm. A path or URL stands for its content: a picture that
 
 import hashlib
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,9 +58,15 @@ def encoder_version(schema: Schema) -> str:
     return hashlib.sha256(";".join(versions).encode()).hexdigest()[:10]
 
 
-def content_hashes(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """Per item 32 hex digits: the hash of the cells of these columns, as an object array (rows,)."""
-    cells = zip(*(frame[c] for c in columns), strict=True)
+def content_hashes(frame: pd.DataFrame, columns: list[str], besides: np.ndarray | None = None) -> np.ndarray:
+    """Per item 32 hex digits: the hash of the cells of these columns, as an object array (rows,).
+
+    Args:
+        frame: the items.
+        columns: those that are hashed.
+        besides: what else is hashed, uint8 (rows, n).
+    """
+    cells = zip(*(frame[c] for c in columns), *([] if besides is None else [map(bytes, besides)]), strict=True)
     return np.array([_content_hash(item) for item in cells], dtype=object)
 
 
@@ -79,10 +86,7 @@ def _content(cell: Any) -> bytes:
 
 def encode(frame: pd.DataFrame, schema: Schema) -> pa.Table:
     """Encodes every row: one row per item, in order; the columns of every level's `encode`, without nulls."""
-    columns: dict[str, pa.Array] = {}
-    for level in LEVELS.values():
-        columns |= level.encode(frame, schema)
-    return _settled(pa.table(columns))
+    return lookup(frame, schema, None)
 
 
 def update(frame: pd.DataFrame, schema: Schema, cache: str) -> Update:
@@ -92,8 +96,8 @@ def update(frame: pd.DataFrame, schema: Schema, cache: str) -> Update:
     for name, level in present(schema).items():
         place = storage.join(cache, f"{name}-{level.version(schema)}")
         hashes = content_hashes(frame, level.columns(schema))
-        new = pd.Series(hashes).drop_duplicates()
-        rows = new.index[~new.isin(_known(place))].to_numpy()
+        new = pd.Series(hashes, dtype=object).drop_duplicates()
+        rows = new.index[~new.isin(_known(place, pa.array(new.tolist(), pa.string())))].to_numpy()
         missing = 0
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
@@ -103,7 +107,7 @@ def update(frame: pd.DataFrame, schema: Schema, cache: str) -> Update:
             kept = table.drop_null()
             missing += table.num_rows - kept.num_rows
             if kept.num_rows:
-                _add(kept, place)
+                add(kept, place)
         encoded[rows] = True
         levels[name] = LevelUpdate(len(rows), missing)
     count = int(encoded.sum())
@@ -112,22 +116,43 @@ def update(frame: pd.DataFrame, schema: Schema, cache: str) -> Update:
 
 def lookup(frame: pd.DataFrame, schema: Schema, cache: str | None) -> pa.Table:
     """The features of every row, in order: from the cache where they are there, encoded now where they are not."""
-    if cache is None:
-        return encode(frame, schema)
+    return settled(find(frame, schema, cache))
+
+
+def find(frame: pd.DataFrame, schema: Schema, cache: str | None) -> pa.Table:
+    """As `lookup`, with null for what could not be read this time."""
     columns: dict[str, pa.ChunkedArray] = {}
     for name, level in LEVELS.items():
         found = (
-            _lookup(frame, schema, level, storage.join(cache, f"{name}-{level.version(schema)}"))
-            if level.columns(schema) and len(frame)
+            _find(frame, schema, level, storage.join(cache, f"{name}-{level.version(schema)}"))
+            if cache is not None and level.columns(schema) and len(frame)
             else pa.table(level.encode(frame, schema))
         )
         columns |= dict(zip(found.column_names, found.columns, strict=True))
-    return _settled(pa.table(columns))
+    return pa.table(columns)
 
 
-def _lookup(frame: pd.DataFrame, schema: Schema, level: Level, place: str) -> pa.Table:
+def settled(table: pa.Table) -> pa.Table:
+    """The table with an empty list for what could not be read this time."""
+    for i, name in enumerate(table.column_names):
+        if table[name].null_count:
+            empty = pa.scalar([], table[name].type)
+            table = table.set_column(i, name, pc.fill_null(table[name], empty))
+    return table
+
+
+def readable(table: pa.Table) -> np.ndarray:
+    """bool (rows,): the items of which everything could be read."""
+    there = np.ones(table.num_rows, bool)
+    for column in table.columns:
+        if column.null_count:
+            there &= column.is_valid().to_numpy()
+    return there
+
+
+def _find(frame: pd.DataFrame, schema: Schema, level: Level, place: str) -> pa.Table:
     hashes = pd.Series(content_hashes(frame, level.columns(schema)))
-    tables = _parts(place, pa.array(hashes.unique().tolist(), pa.string()))
+    tables = parts(place, pa.array(hashes.unique().tolist(), pa.string()))
     known = [h for table in tables for h in table["content_hash"].to_pylist()]
     absent = hashes[~hashes.isin(known)].drop_duplicates()
     if len(absent):
@@ -138,41 +163,36 @@ def _lookup(frame: pd.DataFrame, schema: Schema, level: Level, place: str) -> pa
     return pa.concat_tables(tables).take(rows).drop_columns("content_hash")
 
 
-def _settled(table: pa.Table) -> pa.Table:
-    """The table with an empty list for what could not be read this time."""
-    for i, name in enumerate(table.column_names):
-        if table[name].null_count:
-            empty = pa.scalar([], table[name].type)
-            table = table.set_column(i, name, pc.fill_null(table[name], empty))
-    return table
-
-
-def _add(table: pa.Table, place: str) -> None:
+def add(table: pa.Table, place: str, writer: str = "") -> None:
+    """Adds a part to a folder of parts: whole, or not at all; its name begins with that of the writer."""
     fs, folder = storage.filesystem(place)
     fs.makedirs(folder, exist_ok=True)
-    hidden, part = (f"{folder}/{name}{uuid.uuid4().hex}.parquet" for name in ("_", "part-"))
+    hidden, part = (f"{folder}/{name}{uuid.uuid4().hex}.parquet" for name in ("_", f"part-{writer}"))
     with fs.open(hidden, "wb") as file:
         pq.write_table(table, file, compression="zstd")
     fs.mv(hidden, part)
 
 
-def _parts(place: str, wanted: pa.Array) -> list[pa.Table]:
-    """The rows of the parts whose hash is wanted; a part without any is not read."""
+def parts(place: str, wanted: pa.Array, columns: list[str] | None = None, but: str = "") -> list[pa.Table]:
+    """The lines whose hash is wanted, part by part; of a part without any only the hashes are read.
+
+    Parts of the writer `but` are passed over. A part that has gone meanwhile, or is none, counts as not there: what it
+    held is made anew.
+    """
     fs, _ = storage.filesystem(place)
     found = []
     for path in storage.files(place):
-        with fs.open(path, "rb") as file:
+        if but and path.rsplit("/", 1)[-1].startswith(f"part-{but}"):
+            continue
+        with suppress(FileNotFoundError, pa.ArrowInvalid), fs.open(path, "rb") as file:
             part = pq.ParquetFile(file)
             rows = pc.is_in(part.read(columns=["content_hash"])["content_hash"], wanted)
             if pc.any(rows).as_py():
-                found.append(part.read().filter(rows))
+                found.append(part.read(columns=columns).filter(rows))
     return found
 
 
-def _known(place: str) -> set[str]:
-    fs, _ = storage.filesystem(place)
-    known: set[str] = set()
-    for path in storage.files(place):
-        with fs.open(path, "rb") as file:
-            known.update(pq.read_table(file, columns=["content_hash"])["content_hash"].to_pylist())
-    return known
+def _known(place: str, wanted: pa.Array) -> set[str]:
+    """Those of the hashes that are there."""
+    tables = parts(place, wanted, ["content_hash"])
+    return {h for table in tables for h in table["content_hash"].to_pylist()}

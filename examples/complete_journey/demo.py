@@ -52,16 +52,23 @@ class Journey:
         trained = self.follow(TRAIN, self.airflow.trigger(TRAIN, {"dt": self.nights[-1]}))
         self.follow(PROMOTE, self.airflow.trigger(PROMOTE, {"dt": self.nights[-1]}))
         nights = {dt: self.follow(NIGHTLY, self.airflow.trigger(NIGHTLY, {"dt": dt})) for dt in self.nights}
+        self.set_aside("nights")
         past = self.backfill()
         first = results.published(self.places, self.past)
-        for dt in self.past:  # with their manifests away, the second pass has to decide again
+        for dt in self.past:  # with their manifests and what was decided away, the second pass has to decide again
             shutil.move(self.places.runs / NIGHTLY / dt, self.places.base / "first_pass" / dt)
+        self.set_aside("first_pass")
         self.backfill("--reprocess-behavior", "completed")
         identical = results.identical(first, results.published(self.places, self.past), self.say)
         self.settle()
         return results.summary(self.places, trained, self.nights[-1], past | nights, self.done) | {
             "backfill_identical": identical
         }
+
+    def set_aside(self, name: str) -> None:
+        """Moves what was decided so far away, so that nothing of it is taken over."""
+        for kept in (self.places.warehouse / "features").glob("decisions-*"):
+            shutil.move(kept, self.places.base / name / kept.name)
 
     def follow(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Waits for a run to end, saying which tasks have; answers what it asks of people. Fails when it failed."""
