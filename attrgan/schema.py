@@ -20,6 +20,8 @@ NOT_APPLICABLE = "n/a"
 
 Kind = Literal["open", "categorical", "numeric"]
 StepKind = Literal["time", "numeric", "categorical", "text"]
+Applicability = Literal["learned", "declared"]
+"""Who says what applies: blanks too (`model/applicability.py`), or `n/a` and `applies_to` alone."""
 
 
 class Attribute(BaseModel):
@@ -39,6 +41,7 @@ class Attribute(BaseModel):
     derived_with: list[str] = Field(default_factory=list)
     target_precision: float | None = Field(None, gt=0, lt=1)
     mode: Literal["fill", "suggest", "off"] = "fill"
+    applicability: Applicability | None = None
 
     @property
     def not_applicable(self) -> str:
@@ -93,6 +96,7 @@ class Schema(BaseModel):
     encoders: Encoders = Encoders()
     target_precision: float = Field(0.95, gt=0, lt=1)
     confidence_level: float = Field(0.95, gt=0, lt=1)
+    applicability: Applicability = "learned"
 
     @model_validator(mode="after")
     def _one_role_per_column(self) -> "Schema":
@@ -190,6 +194,10 @@ class Schema(BaseModel):
     def target(self, attribute: str) -> float:
         """The precision promised for what is filled in this attribute."""
         return self.attributes[attribute].target_precision or self.target_precision
+
+    def applicability_of(self, attribute: str) -> Applicability:
+        """Whether the blanks of this attribute may say that it does not apply to a category."""
+        return self.attributes[attribute].applicability or self.applicability
 
     @cached_property
     def hidden_together(self) -> dict[str, tuple[str, ...]]:

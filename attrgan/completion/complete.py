@@ -2,11 +2,14 @@
 
 A cell is *filled* when its confidence reaches the threshold of its attribute's promise, *not_applicable* when the
 answer that reaches it is `n/a`, put up for *review* below that, *abstained* from when it is hardly more than a guess.
+Where the blanks of its category say that the attribute does not apply (`model/applicability.py`), a cell is
+*not_applicable* whatever the model would have answered, unless that stands in the item's own text.
 Given values are never touched: the output is the input table with null cells replaced.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,7 @@ from attrgan.schema import Attribute, Schema
 
 if TYPE_CHECKING:
     from attrgan.model import CompletionModel, Prediction
+    from attrgan.model.applicability import Evidence
     from attrgan.model.inputs import Inputs
 
 STATUSES = ("filled", "review", "abstained", "not_applicable")
@@ -40,6 +44,7 @@ ANSWER = {
     "lower": pa.float64(),
     "upper": pa.float64(),
     "confidence": pa.float64(),
+    "threshold": pa.float64(),
     "status": pa.string(),
     "source": pa.string(),
     "evidence": pa.string(),
@@ -148,10 +153,11 @@ def completions(
 
     Returns:
         One row per cell in the order of items and attributes: id, attribute, value, number, lower, upper, confidence,
-        status, source, evidence.
+        threshold, status, source, evidence.
     """
     from attrgan.evaluation.hiding import mask_of
     from attrgan.features import cache
+    from attrgan.model import applicability
 
     schema = model.schema
     features = cache.encode(frame, schema) if features is None else features
@@ -171,9 +177,12 @@ def completions(
             else list(answer.value)
         )
         part["confidence"] = answer.confidence
-        promise = model.calibration.get(name, {})
-        part["status"] = decide(answer, schema.attributes[name], promise.get("threshold"), review_confidence)
+        threshold = model.calibration.get(name, {}).get("threshold")
+        part["threshold"] = np.nan if threshold is None else threshold
+        part["status"] = decide(answer, schema.attributes[name], threshold, review_confidence)
         part["source"], part["evidence"] = _provenance(answer, schema, name, frame, inputs)
+        against = applicability.against(model.applicability, name, frame, schema, answer.rows)
+        _rule_out(part, answer, against, schema.attributes[name], schema.category)
         part.loc[part["status"] == "not_applicable", "value"] = None
         parts.append(part)
     columns = [schema.id, *ANSWER]
@@ -194,6 +203,26 @@ def decide(
         status[accepted] = np.where(answer.value[accepted] == attribute.not_applicable, "not_applicable", "filled")
     status[answer.confidence == 0] = "abstained"  # there is nothing to suggest: no training row knew a value
     return status
+
+
+def _rule_out(
+    part: pd.DataFrame, answer: "Prediction", against: list["Evidence | None"], attribute: Attribute,
+    category: str | None,
+) -> None:  # fmt: skip
+    """Answers `n/a` where the category speaks against the attribute and the item's own text does not speak for it."""
+    cells = {i: why for i, why in enumerate(against) if why and answer.span[i, 0] < 0}
+    evidence = []
+    for i, why in cells.items():
+        found = {"applicability": {"column": category, **asdict(why)}, "levels": {"attributes": 1.0}}
+        instead = [[part["value"].iloc[i], round(float(answer.confidence[i]), 4)]]
+        evidence.append(json.dumps(found | {"other_candidates": instead}, ensure_ascii=False))
+    changed: dict[str, Any] = dict.fromkeys(("number", "lower", "upper", "threshold"), np.nan) | {
+        "value": attribute.not_applicable, "source": "generator", "evidence": evidence,
+        "confidence": [why.confidence for why in cells.values()],
+        "status": "review" if attribute.mode == "suggest" else "not_applicable",
+    }  # fmt: skip
+    for column, found in changed.items() if cells else ():
+        part.loc[list(cells), column] = found
 
 
 def _within_limits(answer: "Prediction", attribute: Attribute) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask
+from attrgan.model import applicability
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
 from attrgan.model.inputs import Inputs, batch, build, tensor
 from attrgan.model.neighbours import Index
@@ -80,6 +81,7 @@ class CompletionModel:
         self.temperature: dict[str, float] = dict.fromkeys(schema.attributes, 1.0)
         self.estimate: dict[str, str] = dict.fromkeys(vocabulary.numbers, "likeliest")
         self.calibration: dict[str, dict[str, Any]] = {}
+        self.applicability: applicability.Rules = {}
         self.metrics: dict[str, Any] = {}
 
     @property
@@ -291,7 +293,8 @@ class CompletionModel:
         index = self.index or Index.empty(len(self.vocabulary.values))
         found = {"index.vectors": torch.from_numpy(index.vectors), "index.codes": torch.from_numpy(index.codes)}
         save_file(arrays | weights | found, folder / "model.safetensors")
-        _write(folder / "vocabulary.json", self.vocabulary.strings() | {"index": index.ids})
+        learned = {"index": index.ids, "applicability": applicability.to_json(self.applicability)}
+        _write(folder / "vocabulary.json", self.vocabulary.strings() | learned)
         self.schema.save(folder / "schema.yaml")
         digest = hashlib.sha256()
         for name in ("model.safetensors", "vocabulary.json", "schema.yaml"):
@@ -338,6 +341,7 @@ class CompletionModel:
             model.calibration = json.loads((folder / "calibration.json").read_text())
             model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
             model.estimate = {name: model.calibration[name]["estimate"] for name in vocabulary.numbers}
+            model.applicability = applicability.from_json(strings.get("applicability", {}))
             if (folder / "metrics.json").is_file():
                 model.metrics = dict(json.loads((folder / "metrics.json").read_text()))
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:

@@ -16,6 +16,7 @@ import torch
 from attrgan.errors import ModelError
 from attrgan.evaluation import calibration, hiding, joint_score, metrics
 from attrgan.evaluation.splits import Split, id_hashes
+from attrgan.model import applicability
 from attrgan.model.completion_model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.training.trainer import Options, Trainer
@@ -91,6 +92,8 @@ def _train(
     if origin:
         model.config["started_from"] = {"model_version": origin.model.version, "carried": trainer.carried}
     _calibrate(trainer)
+    named = applicability.named_in_text(trainer.data.inputs, parts.train, list(model.vocabulary.values))
+    model.applicability = applicability.learn(frame.iloc[parts.train].reset_index(drop=True), schema, named)
     model.save(stage)
     save_used(stage, id_hashes(frame[schema.id]), parts, origin if origin and origin.knows(schema) else None)
     scored = _score(trainer, parts.holdout, seed=13)
