@@ -159,14 +159,16 @@ def completions(
     from attrgan.features import cache
     from attrgan.model import applicability
 
-    schema = model.schema
+    schema, attributes = model.schema, model.schema.attributes
     features = cache.encode(frame, schema) if features is None else features
     inputs = model.inputs(frame, features)
     wanted = wanted_cells(frame, schema)
     if leave is not None:
         wanted &= ~leave
     parts = []
-    for order, (name, answer) in enumerate(model.predict(frame, inputs, wanted, mask_of(wanted, schema)).items()):
+    explained = {n: _explained_from(a, model.calibration.get(n, {}), review_confidence) for n, a in attributes.items()}
+    answers = model.predict(frame, inputs, wanted, mask_of(wanted, schema), explained)
+    for order, (name, answer) in enumerate(answers.items()):
         part = pd.DataFrame({"row": answer.rows, "order": order, schema.id: frame[schema.id].to_numpy()[answer.rows]})
         part["attribute"] = name
         number, part["lower"], part["upper"] = _within_limits(answer, schema.attributes[name])
@@ -189,6 +191,14 @@ def completions(
     if not parts:
         return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
     return pd.concat(parts).sort_values(["row", "order"], kind="stable")[columns].reset_index(drop=True)
+
+
+def _explained_from(attribute: Attribute, promise: dict[str, Any], review_confidence: float) -> float:
+    """The confidence from which on a cell is filled or reviewed: what nobody will see needs no reason."""
+    threshold = promise.get("threshold")
+    if attribute.mode == "suggest":
+        return 0.0
+    return review_confidence if threshold is None else min(threshold, review_confidence)
 
 
 def decide(
@@ -248,6 +258,7 @@ def _provenance(
     answer: "Prediction", schema: Schema, name: str, frame: pd.DataFrame, inputs: "Inputs"
 ) -> tuple[list[str], list[str]]:
     """Where each value came from, and the evidence as JSON: `span` or, of the members of a set, `spans`."""
+    from attrgan.model.attribution import Carried
     from attrgan.model.completion_model import place
 
     def standing(row: int, token: int, length: int) -> dict[str, Any]:
@@ -255,10 +266,14 @@ def _provenance(
         text = str(frame[schema.text[column]].iloc[row])[start:end]
         return {"column": schema.text[column], "start": start, "end": end, "text": text}
 
-    numeric = schema.attributes[name].kind == "numeric"
+    usual = "generator" if schema.attributes[name].kind == "numeric" else "vocabulary"
+    carried = answer.carried or Carried.nothing(len(answer.rows))
     sources, evidence = [], []
-    cells = zip(answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, strict=True)
-    for i, (row, (token, length), others, near, voted) in enumerate(cells):
+    cells = zip(
+        answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, carried.shares, carried.by,
+        strict=True,
+    )  # fmt: skip
+    for i, (row, (token, length), others, near, voted, levels, by) in enumerate(cells):
         found: dict[str, Any] = {}
         if answer.member_spans and answer.member_spans[i]:
             found["spans"] = [standing(row, *span) for span in answer.member_spans[i]]
@@ -268,7 +283,10 @@ def _provenance(
             found["neighbours"] = [{"id": i, "cosine": c} for i, c in near[:MAX_NEIGHBOURS]]
         if others:
             found["other_candidates"] = [[value, p] for value, p in others]
-        sources.append("generator" if numeric else "text" if token >= 0 else "neighbour" if voted else "vocabulary")
+        if levels:
+            found["levels"] = levels
+        level = by if by in ("image", "sequence") else usual
+        sources.append("text" if token >= 0 else "neighbour" if voted else level)
         evidence.append(json.dumps(found, ensure_ascii=False))
     return sources, evidence
 

@@ -149,6 +149,16 @@ def against(rules: Rules, name: str, frame: pd.DataFrame, schema: Schema, rows: 
     return [found.get(c) if isinstance(c, str) else None for c in frame[schema.category].iloc[rows]]
 
 
+def contradicted(rules: Rules, frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str, int]]:
+    """How often rows that taught no rule speak against them: attribute → `categories`, `of` their rows, `known`."""
+    found = {}
+    for name, categories in rules.items():
+        concerned = frame[schema.category].isin(list(categories))
+        known = int(frame.loc[concerned, name].notna().sum())
+        found[name] = {"categories": len(categories), "of": int(concerned.sum()), "known": known}
+    return found
+
+
 def to_json(rules: Rules) -> dict[str, Any]:
     """The rules as plain data."""
     return {name: [asdict(why) for why in found.values()] for name, found in rules.items()}

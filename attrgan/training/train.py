@@ -108,6 +108,7 @@ def _train(
             "discriminator_accuracy": trainer.discriminator_accuracy(),
         },
         "joint": joint.metrics,
+        "applicability": applicability.contradicted(model.applicability, holdout, schema),
         "training_seconds": round(time.monotonic() - started, 1),
     }
     (stage / "metrics.json").write_text(metrics.dump(result), encoding="utf-8")
