@@ -42,6 +42,8 @@ class Attribute(BaseModel):
     target_precision: float | None = Field(None, gt=0, lt=1)
     mode: Literal["fill", "suggest", "off"] = "fill"
     applicability: Applicability | None = None
+    not_applicable_as: list[str] = Field(default_factory=list)
+    unknown_as: list[str] = Field(default_factory=list)
 
     @property
     def not_applicable(self) -> str:
@@ -56,7 +58,14 @@ class Attribute(BaseModel):
             raise ValueError("`min` and `max` belong to numeric attributes")
         if self.kind != "numeric" and self.format is not None:
             raise ValueError("`format` (an example such as 1.299,00 €) belongs to numeric attributes")
+        if both := sorted({*self.not_applicable_as} & {*self.unknown_as}):
+            raise ValueError(f"{both[0]!r} cannot both say that the attribute does not apply and that it is unknown")
         return self
+
+    @property
+    def sentinels(self) -> dict[str, str | None]:
+        """The strings that stand for no value → `n/a`, or None for unknown."""
+        return dict.fromkeys(self.not_applicable_as, NOT_APPLICABLE) | dict.fromkeys(self.unknown_as)
 
 
 class Sequence(BaseModel):
