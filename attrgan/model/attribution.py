@@ -25,7 +25,7 @@ from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import SequenceLevel
 
 if TYPE_CHECKING:
-    from attrgan.model.completion_model import CompletionModel
+    from attrgan.model.completion_model import CompletionModel, Prediction
     from attrgan.model.generator import Generator, Output
 
 LEVELS = ("text", "language", "image", "sequence", "attributes", "neighbours")
@@ -48,6 +48,40 @@ class Carried:
     def nothing(cls, n: int) -> "Carried":
         """Of answers that nobody asked about."""
         return cls([{} for _ in range(n)], [None] * n)
+
+
+def explain(
+    model: "CompletionModel", batch: Batch, output: "Output", chosen: dict[str, np.ndarray],
+    answers: dict[str, "Prediction"], explain_from: dict[str, float],
+) -> None:  # fmt: skip
+    """Sets `carried` of the answers to a batch that are confident enough.
+
+    Args:
+        chosen: attribute → int64 (n,), the rows of the batch that were answered.
+        answers: attribute → its answers, in that order.
+        explain_from: attribute → the confidence from which on an answer is explained.
+    """
+    sure = {
+        name: np.flatnonzero((answer.confidence >= explain_from[name]) & (answer.confidence > 0))
+        for name, answer in answers.items() if answer.best is not None
+    }  # fmt: skip
+    asked = np.zeros((len(batch), len(model.generator.attributes)), bool)
+    for name, cells in sure.items():
+        asked[chosen[name][cells], model.generator.attributes.index(name)] = True
+    if not asked.any():
+        return
+    withheld = Withheld(model, batch, output, asked)
+    for name, cells in sure.items():
+        answer, rows = answers[name], chosen[name][cells]
+        answer.carried = Carried.nothing(len(answer.rows))
+        if not len(cells) or answer.best is None:
+            continue
+        if name in model.vocabulary.numbers:
+            found = withheld.of_numbers(name, rows, answer.best[cells, 0])
+        else:
+            found = withheld.of_values(name, rows, answer.best[cells], name in model.generator.sets)
+        for i, shares, by in zip(cells, found.shares, found.by, strict=True):
+            answer.carried.shares[i], answer.carried.by[i] = shares, by
 
 
 class Withheld:

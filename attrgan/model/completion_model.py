@@ -21,9 +21,9 @@ from torch.nn import functional as F
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask
 from attrgan.model import applicability
-from attrgan.model.attribution import Carried, Withheld
+from attrgan.model.attribution import Carried, explain
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
-from attrgan.model.inputs import Batch, Inputs, batch, build, tensor
+from attrgan.model.inputs import Inputs, batch, build, tensor
 from attrgan.model.neighbours import Index
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.schema import Schema
@@ -133,7 +133,7 @@ class CompletionModel:
             chosen = {name: np.flatnonzero(wanted[at, i]) for i, name in enumerate(self.schema.attributes)}
             answers = {n: self._answer(n, frame, inputs, at, c, output) for n, c in chosen.items() if len(c)}
             if explain_from is not None:
-                self._explain(tensors, output, chosen, answers, explain_from)
+                explain(self, tensors, output, chosen, answers, explain_from)
             for name, answer in answers.items():
                 parts[name].append(answer)
         return {name: _join(part) for name, part in parts.items() if part}
@@ -164,33 +164,6 @@ class CompletionModel:
         if not inputs.strangers:
             return None
         return self.generator.embed_strings(*encode_strings(inputs.strangers, self.vocabulary))
-
-    def _explain(
-        self, tensors: Batch, output: Output, chosen: dict[str, np.ndarray], answers: dict[str, Prediction],
-        explain_from: dict[str, float],
-    ) -> None:  # fmt: skip
-        """Finds what carried the answers of a batch that are confident enough; `chosen`: their rows in the batch."""
-        sure = {
-            n: np.flatnonzero((a.confidence >= explain_from[n]) & (a.confidence > 0))
-            for n, a in answers.items() if a.best is not None
-        }  # fmt: skip
-        asked = np.zeros((len(tensors), len(self.schema.attributes)), bool)
-        for name, cells in sure.items():
-            asked[chosen[name][cells], list(self.schema.attributes).index(name)] = True
-        if not asked.any():
-            return
-        withheld = Withheld(self, tensors, output, asked)
-        for name, cells in sure.items():
-            answer = answers[name]
-            if not len(cells) or answer.best is None:
-                continue
-            if name in self.vocabulary.numbers:
-                found = withheld.of_numbers(name, chosen[name][cells], answer.best[cells, 0])
-            else:
-                found = withheld.of_values(name, chosen[name][cells], answer.best[cells], name in self.generator.sets)
-            answer.carried = Carried.nothing(len(answer.rows))
-            for i, shares, by in zip(cells, found.shares, found.by, strict=True):
-                answer.carried.shares[i], answer.carried.by[i] = shares, by
 
     def _answer(
         self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, chosen: np.ndarray, output: Output
