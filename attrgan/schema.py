@@ -20,6 +20,8 @@ NOT_APPLICABLE = "n/a"
 
 Kind = Literal["open", "categorical", "numeric"]
 StepKind = Literal["time", "numeric", "categorical", "text"]
+Applicability = Literal["learned", "declared"]
+"""Who says what applies: blanks too (`model/applicability.py`), or `n/a` and `applies_to` alone."""
 
 
 class Attribute(BaseModel):
@@ -39,6 +41,9 @@ class Attribute(BaseModel):
     derived_with: list[str] = Field(default_factory=list)
     target_precision: float | None = Field(None, gt=0, lt=1)
     mode: Literal["fill", "suggest", "off"] = "fill"
+    applicability: Applicability | None = None
+    not_applicable_as: list[str] = Field(default_factory=list)
+    unknown_as: list[str] = Field(default_factory=list)
 
     @property
     def not_applicable(self) -> str:
@@ -53,7 +58,14 @@ class Attribute(BaseModel):
             raise ValueError("`min` and `max` belong to numeric attributes")
         if self.kind != "numeric" and self.format is not None:
             raise ValueError("`format` (an example such as 1.299,00 €) belongs to numeric attributes")
+        if both := sorted({*self.not_applicable_as} & {*self.unknown_as}):
+            raise ValueError(f"{both[0]!r} cannot both say that the attribute does not apply and that it is unknown")
         return self
+
+    @property
+    def sentinels(self) -> dict[str, str | None]:
+        """The strings that stand for no value → `n/a`, or None for unknown."""
+        return dict.fromkeys(self.not_applicable_as, NOT_APPLICABLE) | dict.fromkeys(self.unknown_as)
 
 
 class Sequence(BaseModel):
@@ -93,6 +105,7 @@ class Schema(BaseModel):
     encoders: Encoders = Encoders()
     target_precision: float = Field(0.95, gt=0, lt=1)
     confidence_level: float = Field(0.95, gt=0, lt=1)
+    applicability: Applicability = "learned"
 
     @model_validator(mode="after")
     def _one_role_per_column(self) -> "Schema":
@@ -190,6 +203,10 @@ class Schema(BaseModel):
     def target(self, attribute: str) -> float:
         """The precision promised for what is filled in this attribute."""
         return self.attributes[attribute].target_precision or self.target_precision
+
+    def applicability_of(self, attribute: str) -> Applicability:
+        """Whether the blanks of this attribute may say that it does not apply to a category."""
+        return self.attributes[attribute].applicability or self.applicability
 
     @cached_property
     def hidden_together(self) -> dict[str, tuple[str, ...]]:

@@ -84,13 +84,16 @@ def _mean(values: list[float | None]) -> float | None:
 
 def _extraction(task: Task, cells: pd.DataFrame) -> dict[str, Any]:
     cells = cells.assign(answer=_normal(cells["answer"]), accepted=cells["accepted"].map(lambda v: [*map(_trim, v)]))
-    cells.loc[cells["answer"] == NOT_APPLICABLE, "answer"] = ""
+    ruled_out, none = cells["answer"] == NOT_APPLICABLE, ~cells["accepted"].map(bool)
+    cells.loc[ruled_out, "answer"] = ""
     sure = cells["confidence"].to_numpy(float, na_value=np.nan) >= THRESHOLD
     cautious = cells.assign(answer=cells["answer"].where(sure, ""))
     row, row_cautious = cells[cells["listed"].astype(bool)], cautious[cells["listed"].astype(bool)]
     summary: dict[str, Any] = {"f1_row": micro_f1(row), "f1_strict": micro_f1(cells)}
     summary |= {"f1_row_at_half": micro_f1(row_cautious), "f1_strict_at_half": micro_f1(cautious)}
     summary["recall_unseen"] = recall_unseen(task, cells)
+    if task.set.not_listed == NOT_APPLICABLE:
+        summary["na_f1"] = 2 * int((ruled_out & none).sum()) / max(int(ruled_out.sum() + none.sum()), 1)
     attributes = {
         str(name): {"n": len(group), "f1": micro_f1(group)} for name, group in row.groupby("attribute", sort=False)
     }

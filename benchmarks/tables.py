@@ -14,6 +14,7 @@ FIGURES = {
     "extraction": {
         "f1_row": "F1 row", "f1_strict": "F1 strict", "f1_row_at_half": "F1 row ≥ .5",
         "f1_strict_at_half": "F1 strict ≥ .5", "recall_unseen": "recall of new values",
+        "na_f1": "NA-F1",
     },
     "mcar": {"rmse": "RMSE", "within5": "within 5 %", "cov95": "cov95", "skill": "skill"},
 }  # fmt: skip

@@ -2,11 +2,14 @@
 
 A cell is *filled* when its confidence reaches the threshold of its attribute's promise, *not_applicable* when the
 answer that reaches it is `n/a`, put up for *review* below that, *abstained* from when it is hardly more than a guess.
+Where the blanks of its category say that the attribute does not apply (`model/applicability.py`), a cell is
+*not_applicable* whatever the model would have answered, unless that stands in the item's own text.
 Given values are never touched: the output is the input table with null cells replaced.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,7 @@ from attrgan.schema import Attribute, Schema
 
 if TYPE_CHECKING:
     from attrgan.model import CompletionModel, Prediction
+    from attrgan.model.applicability import Evidence
     from attrgan.model.inputs import Inputs
 
 STATUSES = ("filled", "review", "abstained", "not_applicable")
@@ -40,6 +44,7 @@ ANSWER = {
     "lower": pa.float64(),
     "upper": pa.float64(),
     "confidence": pa.float64(),
+    "threshold": pa.float64(),
     "status": pa.string(),
     "source": pa.string(),
     "evidence": pa.string(),
@@ -150,19 +155,22 @@ def completions(
 
     Returns:
         One row per cell in the order of items and attributes: id, attribute, value, number, lower, upper, confidence,
-        status, source, evidence.
+        threshold, status, source, evidence.
     """
     from attrgan.evaluation.hiding import mask_of
     from attrgan.features import cache
+    from attrgan.model import applicability
 
-    schema = model.schema
+    schema, attributes = model.schema, model.schema.attributes
     features = cache.encode(frame, schema) if features is None else features
     inputs = model.inputs(frame, features)
     wanted = wanted_cells(frame, schema)
     if leave is not None:
         wanted &= ~leave
     parts = []
-    for order, (name, answer) in enumerate(model.predict(frame, inputs, wanted, mask_of(wanted, schema)).items()):
+    explained = {n: _explained_from(a, model.calibration.get(n, {}), review_confidence) for n, a in attributes.items()}
+    answers = model.predict(frame, inputs, wanted, mask_of(wanted, schema), explained)
+    for order, (name, answer) in enumerate(answers.items()):
         part = pd.DataFrame({"row": answer.rows, "order": order, schema.id: frame[schema.id].to_numpy()[answer.rows]})
         part["attribute"] = name
         number, part["lower"], part["upper"] = _within_limits(answer, schema.attributes[name])
@@ -173,15 +181,26 @@ def completions(
             else list(answer.value)
         )
         part["confidence"] = answer.confidence
-        promise = model.calibration.get(name, {})
-        part["status"] = decide(answer, schema.attributes[name], promise.get("threshold"), review_confidence)
+        threshold = model.calibration.get(name, {}).get("threshold")
+        part["threshold"] = np.nan if threshold is None else threshold
+        part["status"] = decide(answer, schema.attributes[name], threshold, review_confidence)
         part["source"], part["evidence"] = _provenance(answer, schema, name, frame, inputs)
+        against = applicability.against(model.applicability, name, frame, schema, answer.rows)
+        _rule_out(part, answer, against, schema.attributes[name], schema.category)
         part.loc[part["status"] == "not_applicable", "value"] = None
         parts.append(part)
     columns = [schema.id, *ANSWER]
     if not parts:
         return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
     return pd.concat(parts).sort_values(["row", "order"], kind="stable")[columns].reset_index(drop=True)
+
+
+def _explained_from(attribute: Attribute, promise: dict[str, Any], review_confidence: float) -> float:
+    """The confidence from which on a cell is filled or reviewed: what nobody will see needs no reason."""
+    threshold = promise.get("threshold")
+    if attribute.mode == "suggest":
+        return 0.0
+    return review_confidence if threshold is None else min(threshold, review_confidence)
 
 
 def decide(
@@ -223,6 +242,26 @@ def suspend(decided: pd.DataFrame, suspended: dict[str, str], schema: Schema) ->
     return decided, {str(name): int(n) for name, n in cells["attribute"].value_counts().items()}
 
 
+def _rule_out(
+    part: pd.DataFrame, answer: "Prediction", against: list["Evidence | None"], attribute: Attribute,
+    category: str | None,
+) -> None:  # fmt: skip
+    """Answers `n/a` where the category speaks against the attribute and the item's own text does not speak for it."""
+    cells = {i: why for i, why in enumerate(against) if why and answer.span[i, 0] < 0}
+    evidence = []
+    for i, why in cells.items():
+        found = {"applicability": {"column": category, **asdict(why)}, "levels": {"attributes": 1.0}}
+        instead = [[part["value"].iloc[i], round(float(answer.confidence[i]), 4)]]
+        evidence.append(json.dumps(found | {"other_candidates": instead}, ensure_ascii=False))
+    changed: dict[str, Any] = dict.fromkeys(("number", "lower", "upper", "threshold"), np.nan) | {
+        "value": attribute.not_applicable, "source": "generator", "evidence": evidence,
+        "confidence": [why.confidence for why in cells.values()],
+        "status": "review" if attribute.mode == "suggest" else "not_applicable",
+    }  # fmt: skip
+    for column, found in changed.items() if cells else ():
+        part.loc[list(cells), column] = found
+
+
 def _within_limits(answer: "Prediction", attribute: Attribute) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """number, lower and upper, none of them outside `min` … `max`."""
     if attribute.min is None and attribute.max is None:
@@ -246,6 +285,7 @@ def _provenance(
     answer: "Prediction", schema: Schema, name: str, frame: pd.DataFrame, inputs: "Inputs"
 ) -> tuple[list[str], list[str]]:
     """Where each value came from, and the evidence as JSON: `span` or, of the members of a set, `spans`."""
+    from attrgan.model.attribution import Carried
     from attrgan.model.inputs import place
 
     def standing(row: int, token: int, length: int) -> dict[str, Any]:
@@ -253,10 +293,14 @@ def _provenance(
         return {"column": schema.text[column], "start": start, "end": end, "text": str(texts[column][row])[start:end]}
 
     texts = [frame[c].to_numpy(object) for c in schema.text]
-    numeric = schema.attributes[name].kind == "numeric"
+    usual = "generator" if schema.attributes[name].kind == "numeric" else "vocabulary"
+    carried = answer.carried or Carried.nothing(len(answer.rows))
     sources, evidence = [], []
-    cells = zip(answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, strict=True)
-    for i, (row, (token, length), others, near, voted) in enumerate(cells):
+    cells = zip(
+        answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, carried.shares, carried.by,
+        strict=True,
+    )  # fmt: skip
+    for i, (row, (token, length), others, near, voted, levels, by) in enumerate(cells):
         found: dict[str, Any] = {}
         if answer.member_spans and answer.member_spans[i]:
             found["spans"] = [standing(row, *span) for span in answer.member_spans[i]]
@@ -266,7 +310,10 @@ def _provenance(
             found["neighbours"] = [{"id": i, "cosine": c} for i, c in near[:MAX_NEIGHBOURS]]
         if others:
             found["other_candidates"] = [[value, p] for value, p in others]
-        sources.append("generator" if numeric else "text" if token >= 0 else "neighbour" if voted else "vocabulary")
+        if levels:
+            found["levels"] = levels
+        level = by if by in ("image", "sequence") else usual
+        sources.append("text" if token >= 0 else "neighbour" if voted else level)
         evidence.append(json.dumps(found, ensure_ascii=False))
     return sources, evidence
 

@@ -63,6 +63,20 @@ def _members(value: object) -> frozenset[str] | None:
     return frozenset(map(_normal, json.loads(value))) if isinstance(value, str) else None
 
 
+def not_applicable(value: np.ndarray, truth: np.ndarray, attribute: Attribute) -> dict[str, Any] | None:
+    """Precision, recall and F1 of the answer `n/a`, at whatever confidence; None where no true cell is `n/a`.
+
+    Counts: `n` true ones, `answered`, `right`.
+    """
+    true, said = truth == attribute.not_applicable, value == attribute.not_applicable
+    if not true.any():
+        return None
+    n, answered, right = int(true.sum()), int(said.sum()), int((true & said).sum())
+    precision = right / answered if answered else None
+    return {"n": n, "answered": answered, "right": right, "precision": precision, "recall": right / n,
+            "f1": 2 * right / (n + answered)}  # fmt: skip
+
+
 def baselines(frame: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     """The mode or median of each attribute's known cells: what one fills without a model."""
     found: dict[str, Any] = {}
@@ -86,7 +100,14 @@ def summarise(answers: dict[str, pd.DataFrame], model: "CompletionModel") -> dic
         "mean_accuracy": _mean([f["accuracy"] for f in scored]),
         "mean_baseline": _mean([f["baseline"] for f in scored]),
         "mean_coverage": _mean([f["coverage"] for f in scored]),
+        "na_f1": _na_f1([f["not_applicable"] for f in scored if f["not_applicable"]]),
     }
+
+
+def _na_f1(counts: list[dict[str, Any]]) -> float | None:
+    """F1 of `n/a` over all cells of the attributes that have any."""
+    found = sum(c["n"] + c["answered"] for c in counts)
+    return 2 * sum(c["right"] for c in counts) / found if found else None
 
 
 def _figures(name: str, cells: pd.DataFrame | None, model: "CompletionModel") -> dict[str, Any]:
@@ -113,6 +134,7 @@ def _figures(name: str, cells: pd.DataFrame | None, model: "CompletionModel") ->
         "realised_precision": float(right[accepted].mean()) if accepted.any() else None,
         "realised_n": int(accepted.sum()),
         "realised_interval": interval(right[accepted].sum(), int(accepted.sum())),
+        "not_applicable": not_applicable(cells["value"].to_numpy(), cells["truth"].to_numpy(), attribute),
     }
     if attribute.kind == "numeric":
         truth, number = cells["truth"].to_numpy(float), cells["number"].to_numpy(float)

@@ -205,7 +205,10 @@ def _scored(name: str, figures: dict[str, Any]) -> dict[str, Any]:
     line["interval"] = figures.get("accuracy_interval")
     line["worse"] = bool(line["n"]) and line["accuracy"] <= line["baseline"]
     numeric = (("mae", "mean error {:.4g}"), ("skill", "skill {:.2f}"), ("interval_coverage", "{:.0%} in the interval"))
-    line["numeric"] = ", ".join(text.format(figures[key]) for key, text in numeric if figures.get(key) is not None)
+    said = [text.format(figures[key]) for key, text in numeric if figures.get(key) is not None]
+    if na := figures.get("not_applicable"):
+        said.append(f"n/a: F1 {na['f1']:.2f} on {_count(na['n'])} cells")
+    line["numeric"] = ", ".join(said)
     return line
 
 

@@ -314,8 +314,9 @@ def _fit_written(
     form = form_of(field, column, attribute)
     plain, numbers = parse_numbers(column), read_numbers(column, form)
     found = np.isfinite(numbers)
-    bad = np.asarray(column.is_valid()) & ~found
-    if untyped and np.array_equal(plain[found], numbers[found]):
+    none = np.asarray(pc.is_in(pc.utf8_trim_whitespace(column), pa.array(list(attribute.sentinels), column.type)))
+    bad = np.asarray(column.is_valid()) & ~found & ~none
+    if untyped and not none.any() and np.array_equal(plain[found], numbers[found]):
         typed = _typed_numbers(column, numbers, bad)
         return field.with_type(typed.type), typed, bad
     return with_form(field, form, attribute), column, bad
@@ -381,7 +382,8 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
     """The columns of the schema as the model works on them, one row per item in the table's order.
 
     Ids and text are strings; categorical and open cells are strings, stripped (`multi`: a sorted JSON list); numeric
-    cells are float64; sequences are lists; unknown is None or NaN.
+    cells are float64; sequences are lists; unknown is None or NaN. What stands for no value (`unknown_as`,
+    `not_applicable_as`) is unknown or `n/a`; in numbers, which have no `n/a`, unknown.
 
     Raises:
         CatalogError: as `coerce`; also for cells of a wrong type, and ids that are null or not unique.
@@ -393,9 +395,13 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
         if kind == "numeric":
             frame[name] = numbers_of(table.schema.field(name), column, schema.attributes[name])
         elif role == "attribute" and kind == "list":
-            frame[name] = pd.Series([canonical_list(v) for v in column.to_pylist()], dtype=object)
+            stand_for = schema.attributes[name].sentinels
+            frame[name] = pd.Series([canonical_list(v, stand_for) for v in column.to_pylist()], dtype=object)
         elif kind == "value":
-            frame[name] = pd.Series(_strings(column, nfc=role == "attribute"), dtype=object)
+            cells, stand_for = _strings(column, nfc=role == "attribute"), {}
+            if role == "attribute":
+                stand_for = schema.attributes[name].sentinels
+            frame[name] = pd.Series([stand_for.get(c, c) if c else c for c in cells], dtype=object)
         else:
             frame[name] = pd.Series(column.to_pylist(), dtype=object)
     return pd.DataFrame(frame)
@@ -418,15 +424,18 @@ def _strings(column: pa.Array, nfc: bool) -> list[str | None]:
     return [(unicodedata.normalize("NFC", text) if nfc and text else text) or None for text in texts]
 
 
-def canonical_list(values: list[Any] | None) -> str | None:
+def canonical_list(values: list[Any] | None, stand_for: dict[str, str | None] | None = None) -> str | None:
     """A `multi` cell as one string: the sorted JSON list of its distinct members.
+
+    `stand_for`: members that are none → `n/a`, or None for unknown.
 
     An empty list says that there is none, which is known; one of nothing but nulls and blanks says nothing. Beside
     other members `n/a` is a contradiction, and they prevail.
     """
     if values is None:
         return None
-    members = {unicodedata.normalize("NFC", str(v)).strip() for v in values if v is not None} - {""}
+    written = {unicodedata.normalize("NFC", str(v)).strip() for v in values if v is not None} - {""}
+    members = {m for m in ((stand_for or {}).get(w, w) for w in written) if m is not None}
     if values and not members:
         return None
     return json.dumps(sorted(members - {NOT_APPLICABLE} or members), ensure_ascii=False)

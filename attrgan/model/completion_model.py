@@ -20,6 +20,8 @@ from torch.nn import functional as F
 
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask
+from attrgan.model import applicability
+from attrgan.model.attribution import Carried, explain
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
 from attrgan.model.inputs import Inputs, batch, build, span_text, tensor
 from attrgan.model.neighbours import Index
@@ -49,6 +51,9 @@ class Prediction:
         neighbours: the similar training items that have this value, [(id, cosine), …] per cell.
         voted: bool (n,): without the neighbours another value would have been chosen.
         member_spans: of a `multi` attribute the places, as `span`, of all members that stand in the text, per cell.
+        best: the candidates, int64 (n, k): the one chosen and those next to it; of a `multi` attribute the members, −1
+            where there are no more; of a number its bin.
+        carried: what carried the answers, where that was asked for.
     """
 
     rows: np.ndarray
@@ -63,6 +68,8 @@ class Prediction:
     runners_up: list[list[tuple[str, float]]] = field(default_factory=list)
     neighbours: list[list[tuple[str, float]]] = field(default_factory=list)
     member_spans: list[list[tuple[int, int]]] = field(default_factory=list)
+    best: np.ndarray | None = None
+    carried: Carried | None = None
 
 
 class CompletionModel:
@@ -80,6 +87,7 @@ class CompletionModel:
         self.temperature: dict[str, float] = dict.fromkeys(schema.attributes, 1.0)
         self.estimate: dict[str, str] = dict.fromkeys(vocabulary.numbers, "likeliest")
         self.calibration: dict[str, dict[str, Any]] = {}
+        self.applicability: applicability.Rules = {}
         self.metrics: dict[str, Any] = {}
 
     @property
@@ -98,8 +106,9 @@ class CompletionModel:
 
     @torch.inference_mode()
     def predict(
-        self, frame: pd.DataFrame, inputs: Inputs, wanted: np.ndarray, mask: Mask | None = None
-    ) -> dict[str, Prediction]:
+        self, frame: pd.DataFrame, inputs: Inputs, wanted: np.ndarray, mask: Mask | None = None,
+        explain_from: dict[str, float] | None = None,
+    ) -> dict[str, Prediction]:  # fmt: skip
         """Answers cells.
 
         Args:
@@ -107,6 +116,8 @@ class CompletionModel:
             inputs: the same rows in this model's vocabulary.
             wanted: bool (N, A), the cells to answer, in the schema's order of attributes.
             mask: known cells and sequences that must not be seen.
+            explain_from: attribute → confidence from which on the levels that carried an answer are found (`carried`),
+                which costs a third of the time; None: nowhere.
         """
         self.generator.eval()
         values = self.generator.values()
@@ -119,10 +130,12 @@ class CompletionModel:
             tensors = batch(inputs, at, self.vocabulary)
             z = torch.zeros(len(at), len(parts), self.generator.size.noise)
             output = self.generator(tensors, hidden_rows(mask, at, wanted.shape[1]), z, strangers, values)
-            for i, name in enumerate(self.schema.attributes):
-                chosen = np.flatnonzero(wanted[at, i])
-                if len(chosen):
-                    parts[name].append(self._answer(name, frame, inputs, at, chosen, output))
+            chosen = {name: np.flatnonzero(wanted[at, i]) for i, name in enumerate(self.schema.attributes)}
+            answers = {n: self._answer(n, frame, inputs, at, c, output) for n, c in chosen.items() if len(c)}
+            if explain_from is not None:
+                explain(self, tensors, output, chosen, answers, explain_from)
+            for name, answer in answers.items():
+                parts[name].append(answer)
         return {name: _join(part) for name, part in parts.items() if part}
 
     def complete(self, frame: pd.DataFrame, features: pa.Table | None = None) -> pd.DataFrame:
@@ -182,6 +195,7 @@ class CompletionModel:
                 [(s, round(float(p[j]), 4)) for s, j in zip(ss[1:], js[1:], strict=True) if p[j] > 0.005]
                 for ss, js, p in zip(strings, best, probability, strict=True)
             ],
+            best=best,
         )  # fmt: skip
 
     def _answer_set(self, name: str, inputs: Inputs, rows: np.ndarray, scores: torch.Tensor) -> Prediction:
@@ -207,7 +221,7 @@ class CompletionModel:
                 [(known[j], round(float(p[j]), 4)) for j in js if p[j] > 0.005 and not c[j]]
                 for js, p, c in zip(others, shares, chosen, strict=True)
             ],
-            member_spans=places,
+            member_spans=places, best=_padded(chosen),
         )  # fmt: skip
 
     def _neighbours(
@@ -232,7 +246,7 @@ class CompletionModel:
         numbers = self.vocabulary.numbers[name]
         mass = probability @ numbers.within.T.astype(np.float64)
         cumulated = probability.cumsum(1)
-        best = mass.argmax(1) if self.estimate.get(name) != "median" else (cumulated >= 0.5 - 1e-9).argmax(1)
+        best = self.best_number(name, probability)
         lower = numbers.low[(cumulated >= (1 - INTERVAL) / 2).argmax(1)]
         upper = numbers.high[(cumulated >= (1 + INTERVAL) / 2 - 1e-9).argmax(1)]
         value = numbers.value[best]
@@ -241,8 +255,18 @@ class CompletionModel:
             rows=rows, value=value.astype(object), confidence=np.minimum(mass[np.arange(n), best], 1.0), number=value,
             lower=np.minimum(lower, value), upper=np.maximum(upper, value),
             span=np.full((n, 2), -1), copied=np.zeros(n, bool), voted=np.zeros(n, bool),
-            runners_up=[[] for _ in range(n)], neighbours=[[] for _ in range(n)],
+            runners_up=[[] for _ in range(n)], neighbours=[[] for _ in range(n)], best=best[:, None],
         )  # fmt: skip
+
+    def probability(self, name: str, logits: torch.Tensor) -> np.ndarray:
+        """The calibrated distribution over the candidates of an attribute, float64 (n, V), of its scores."""
+        return np.asarray((logits / self.temperature[name]).softmax(-1).double().cpu().numpy())
+
+    def best_number(self, name: str, probability: np.ndarray) -> np.ndarray:
+        """int64 (n,): the bin whose value answers a distribution over bins, float64 (n, K)."""
+        if self.estimate.get(name) == "median":
+            return np.asarray((probability.cumsum(1) >= 0.5 - 1e-9).argmax(1))
+        return np.asarray((probability @ self.vocabulary.numbers[name].within.T.astype(np.float64)).argmax(1))
 
     def written(
         self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, choices: np.ndarray
@@ -305,7 +329,8 @@ class CompletionModel:
         index = self.index or Index.empty(len(self.vocabulary.values))
         found = {"index.vectors": torch.from_numpy(index.vectors), "index.codes": torch.from_numpy(index.codes)}
         save_file(arrays | weights | found, folder / "model.safetensors")
-        _write(folder / "vocabulary.json", self.vocabulary.strings() | {"index": index.ids})
+        learned = {"index": index.ids, "applicability": applicability.to_json(self.applicability)}
+        _write(folder / "vocabulary.json", self.vocabulary.strings() | learned)
         self.schema.save(folder / "schema.yaml")
         digest = hashlib.sha256()
         for name in ("model.safetensors", "vocabulary.json", "schema.yaml"):
@@ -352,6 +377,7 @@ class CompletionModel:
             model.calibration = json.loads((folder / "calibration.json").read_text())
             model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
             model.estimate = {name: model.calibration[name]["estimate"] for name in vocabulary.numbers}
+            model.applicability = applicability.from_json(strings.get("applicability", {}))
             if (folder / "metrics.json").is_file():
                 model.metrics = dict(json.loads((folder / "metrics.json").read_text()))
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -377,6 +403,12 @@ def _no_answer(rows: np.ndarray) -> Prediction:
     )  # fmt: skip
 
 
+def _padded(chosen: np.ndarray) -> np.ndarray:
+    """int64 (n, k): the true columns of bool (n, V) in each row, −1 where there are no more."""
+    order = np.argsort(~chosen, axis=1, kind="stable")[:, : max(int(chosen.sum(1).max(initial=0)), 1)]
+    return np.where(np.take_along_axis(chosen, order, 1), order, -1)
+
+
 def _join(parts: list[Prediction]) -> Prediction:
     """Batches as one prediction, in the order of the rows."""
     arrays = {
@@ -386,10 +418,13 @@ def _join(parts: list[Prediction]) -> Prediction:
     order = np.argsort(arrays["rows"], kind="stable")
     runners_up, neighbours = ([r for p in parts for r in getattr(p, name)] for name in ("runners_up", "neighbours"))
     member_spans = [s for p in parts for s in p.member_spans]
+    carried = [p.carried or Carried.nothing(len(p.rows)) for p in parts]
+    shares, by = [s for c in carried for s in c.shares], [b for c in carried for b in c.by]
     return Prediction(
         **{k: v[order] for k, v in arrays.items()},
         runners_up=[runners_up[i] for i in order], neighbours=[neighbours[i] for i in order],
         member_spans=[member_spans[i] for i in order] if member_spans else [],
+        carried=Carried([shares[i] for i in order], [by[i] for i in order]),
     )  # fmt: skip
 
 

@@ -6,9 +6,15 @@ not see its own attribute's token cannot learn its value from any other one, so 
 asked about in every pass (the query stream of XLNet, Yang et al., 2019), not only those that were hidden from all.
 """
 
+from dataclasses import dataclass
+from typing import TypeAlias
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+Keys: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""Keys and values of the tokens in a layer, float32 (B, heads, K, D / heads) each."""
 
 
 class _Layer(nn.Module):
@@ -23,12 +29,43 @@ class _Layer(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, queries: torch.Tensor, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        q = self.query(self.query_norm(queries)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def keys(self, tokens: torch.Tensor) -> Keys:
         k, v = self.key_value(self.token_norm(tokens)).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        read = F.scaled_dot_product_attention(q, k, v, seen[:, None]).transpose(1, 2).flatten(2)
+        return k, v
+
+    def forward(self, queries: torch.Tensor, keys: Keys, seen: torch.Tensor) -> torch.Tensor:
+        return self._after(queries, self._read(self.query(self.query_norm(queries)), keys, seen))
+
+    def of_cells(self, queries: torch.Tensor, keys: Keys, seen: torch.Tensor, cells: "Cells") -> torch.Tensor:
+        """As `forward`, of some cells only: queries (n, L or 1, D), seen (n, L, K) → (n, L, D)."""
+        q, (rows, slots) = self.query(self.query_norm(queries)), (len(keys[0]), cells.most)
+        asked = q.new_zeros(rows, slots, seen.shape[1], q.shape[2])
+        asked[cells.row, cells.slot] = q.expand(-1, seen.shape[1], -1)
+        may = seen.new_ones(rows, slots, *seen.shape[1:])
+        may[cells.row, cells.slot] = seen
+        read = self._read(asked.flatten(1, 2), keys, may.flatten(1, 2)).unflatten(1, (slots, -1))
+        return self._after(queries, read[cells.row, cells.slot])
+
+    def _read(self, q: torch.Tensor, keys: Keys, seen: torch.Tensor) -> torch.Tensor:
+        q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, *keys, seen[:, None]).transpose(1, 2).flatten(2)
+
+    def _after(self, queries: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
         queries = queries + self.dropout(self.out(read))
         return queries + self.dropout(self.feed_forward(self.norm(queries)))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Some cells of B items.
+
+    Attributes:
+        row: int64 (n,), the item of each; slot: int64 (n,), the how-manieth cell of its item it is, of at most `most`.
+    """
+
+    row: torch.Tensor
+    slot: torch.Tensor
+    most: int
 
 
 class Fusion(nn.Module):
@@ -39,8 +76,22 @@ class Fusion(nn.Module):
         self.layers = nn.ModuleList(_Layer(width, heads, feed_forward, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, queries: torch.Tensor, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        """queries (B, Q, D), tokens (B, K, D), seen bool (B, Q, K) → (B, Q, D); every query sees at least one token."""
-        for layer in self.layers:
-            queries = layer(queries, tokens, seen)
+    def keys(self, tokens: torch.Tensor) -> list[Keys]:
+        """What the layers read of tokens (B, K, D)."""
+        return [layer.keys(tokens) for layer in self._all()]
+
+    def forward(self, queries: torch.Tensor, keys: list[Keys], seen: torch.Tensor) -> torch.Tensor:
+        """queries (B, Q, D), seen bool (B, Q, K) → (B, Q, D); every query sees at least one token."""
+        for layer, read in zip(self.layers, keys, strict=True):
+            queries = layer(queries, read, seen)
         return self.norm(queries)
+
+    def of_cells(self, queries: torch.Tensor, keys: list[Keys], seen: torch.Tensor, cells: Cells) -> torch.Tensor:
+        """As `forward`, of n cells, each read L times with other tokens: queries (n, D), seen (n, L, K) → (n, L, D)."""
+        queries = queries[:, None]
+        for layer, read in zip(self._all(), keys, strict=True):
+            queries = layer.of_cells(queries, read, seen, cells)
+        return self.norm(queries)
+
+    def _all(self) -> list[_Layer]:
+        return [layer for layer in self.layers if isinstance(layer, _Layer)]

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from attrgan.features import sequence, text
-from attrgan.model.fusion import Fusion
+from attrgan.model.fusion import Fusion, Keys
 from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import SequenceLevel, TextEmbedding, VectorLevel, WordContext, piecewise
 from attrgan.model.numeric import NumericHead
@@ -68,6 +68,27 @@ class Hidden:
 
 
 @dataclass
+class Reading:
+    """What a pass read, and may be withheld from it afterwards (`attribution.py`).
+
+    Attributes:
+        keys: of the K tokens in each layer: the item, words, pretrained vectors, sequences, attributes, conditions.
+        seen: bool (B, A + 1, K): the tokens that each query reads.
+        queries: float32 (B, A, D): the queries as they score candidates.
+        shown, groups, levels: attribute or condition, sequence group, pretrained level → bool (B,), read or not.
+        text: bool (B,), items whose text was read.
+    """
+
+    keys: list[Keys]
+    seen: torch.Tensor
+    queries: torch.Tensor
+    shown: dict[str, torch.Tensor]
+    groups: dict[str, torch.Tensor]
+    levels: dict[str, torch.Tensor]
+    text: torch.Tensor
+
+
+@dataclass
 class Output:
     """Scores and what the discriminator reads.
 
@@ -78,6 +99,7 @@ class Output:
         values: float32 (ΣV, D): the embeddings of the known values, attribute by attribute.
         votes: categorical attribute → float32 (B, V): what neighbours added to the scores of its known values.
         spans: float32 (B, T · MAX_PHRASE, D): the embeddings of the spans' strings, where an attribute is open.
+        reading: what was read.
     """
 
     logits: dict[str, torch.Tensor]
@@ -85,6 +107,7 @@ class Output:
     values: torch.Tensor
     votes: dict[str, torch.Tensor]
     spans: torch.Tensor | None = None
+    reading: Reading | None = None
 
 
 class Generator(nn.Module):
@@ -227,7 +250,8 @@ class Generator(nn.Module):
             masks.append(groups[name][:, None].expand(-1, SequenceLevel.TOKENS))
         tokens.append(self._attribute_tokens(batch, visible, values, strangers))
         masks.append(text_mask.new_ones(tokens[-1].shape[:2]))
-        fused = self.fusion(self._queries(z), torch.cat(tokens, 1), self._seen(torch.cat(masks, 1), words.shape[1]))
+        keys, seen = self.fusion.keys(torch.cat(tokens, 1)), self._seen(torch.cat(masks, 1), words.shape[1])
+        fused = self.fusion(self._queries(z), keys, seen)
         queries = self.query(fused[:, :-1])
         shown = dict(zip([*self.attributes, *self.conditions], visible.unbind(1), strict=True))
         wide = self.wide(batch, shown, groups, text_mask.any(1), levels)
@@ -235,7 +259,9 @@ class Generator(nn.Module):
         votes = {n: self.wide.votes(batch, n, size, text_mask.any(1)) for n, size in sizes}
         logits = self._logits(batch, hidden, queries, values, wide, votes, strings, text_mask)
         logits |= self._numeric_logits(batch, queries, visible, wide)
-        return Output(logits, fused[:, -1], values, votes, _means(strings) if self.open and self.training else None)
+        reading = Reading(keys, seen, queries, shown, groups, levels, text_mask.any(1))
+        means = _means(strings) if self.open and self.training else None
+        return Output(logits, fused[:, -1], values, votes, means, reading)
 
     def _words(self, batch: Batch, strings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Words (B, T, D) that have seen their neighbours."""

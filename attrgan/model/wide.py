@@ -95,17 +95,21 @@ class Wide(nn.Module):
             text: bool (B,): items whose text may be read.
             levels: pretrained level → bool (B,): its vector may be read.
         """
-        row, index, weight = map(torch.cat, zip(*self._features(batch, visible, groups, text), strict=True))
-        if self.training and self.dropout:
-            weight = weight * (torch.rand(len(weight)) >= self.dropout) / (1 - self.dropout)
-        by_row = torch.argsort(row, stable=True)
-        starts = torch.searchsorted(row[by_row], torch.arange(len(batch)))
-        score = self.sparse(index[by_row], starts, per_sample_weights=weight[by_row])
+        score = self.sum_of(self._features(batch, visible, groups, text), len(batch))
         for name, linear in self.vectors.items():
             vector = F.dropout(batch.vectors[name], self.vector_dropout, self.training)
             # of length 1 on average: a step of Adam then moves a score as little as it moves it through the words
             score = score + linear(vector * levels[name][:, None] / vector.shape[1] ** 0.5)
         return score
+
+    def sum_of(self, features: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], rows: int) -> torch.Tensor:
+        """The part of the scores that some sparse features make, float32 (rows, columns)."""
+        row, index, weight = map(torch.cat, zip(*features, strict=True))
+        if self.training and self.dropout:
+            weight = weight * (torch.rand(len(weight)) >= self.dropout) / (1 - self.dropout)
+        by_row = torch.argsort(row, stable=True)
+        starts = torch.searchsorted(row[by_row], torch.arange(rows))
+        return self.sparse(index[by_row], starts, per_sample_weights=weight[by_row])
 
     def _features(
         self, batch: Batch, visible: dict[str, torch.Tensor], groups: dict[str, torch.Tensor], text: torch.Tensor

@@ -106,7 +106,7 @@ def _attribute(field: pa.Field, attribute: Attribute, column: pa.Array, bad: np.
         return {}
     values = column.to_pylist()
     if attribute.multi:
-        allowed = {*map(_normal, attribute.values), NOT_APPLICABLE}
+        allowed = {*map(_normal, attribute.values), NOT_APPLICABLE, *attribute.sentinels}
         return {suite.forbidden(name): pd.Series([_outside(v, allowed) for v in values], dtype=object).to_numpy()}
     spelling = {_normal(value): value for value in attribute.values}
     cells = [None if v is None else spelling.get(_normal(v), _normal(v)) for v in values]

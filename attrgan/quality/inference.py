@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import yaml
 
 from attrgan.errors import CatalogError
 from attrgan.lake.catalog import DELETED, Catalog
-from attrgan.quality import numeric
+from attrgan.lake.numbers import is_text
+from attrgan.quality import numeric, sentinels
 from attrgan.quality.dependence import derived, sequence_groups
 from attrgan.quality.profile import AUDIO_FILE, EMAIL, IMAGE_FILE, PHONE, URL, Profile, profiles, word_count
-from attrgan.schema import Schema
+from attrgan.schema import NOT_APPLICABLE, Schema
 
 _ID = re.compile(r"(?i:(^|[_\-. ])(id|sku|asin|ean|gtin|upc|isbn|uuid|guid|key|code)s?$)|[a-z]I[dD]$|编号|货号|商品号")
 _CODE = re.compile(r"(?i:(^|[_\-. ])(id|code|zip|postcode|no|nr|sku|isbn|ean|upc)$)|[a-z]I[dD]$|编号|邮编")
@@ -66,7 +69,8 @@ def infer_schema(catalog: Catalog) -> tuple[Schema, dict[str, str]]:
     Raises:
         CatalogError: no column can be the id, or none can be completed.
     """
-    columns = profiles(catalog.table)
+    table, stand_for_none = _without_sentinels(catalog.table)
+    columns = profiles(table)
     columns.pop(DELETED, None)
     identifier, why = _identifier(columns)
     draft = _Draft(comments={identifier: why})
@@ -88,8 +92,47 @@ def infer_schema(catalog: Catalog) -> tuple[Schema, dict[str, str]]:
     for name, (others, reason) in derived({n: columns[n] for n in draft.attributes}).items():
         draft.attributes[name]["derived_with"] = others
         draft.comments[name] += f"; {reason}"
+    for name, found in stand_for_none.items():
+        _say_sentinels(name, found, draft)
     category = _category(columns, draft)
-    return Schema.parse(_mapping(identifier, category, draft), "the guessed schema"), draft.comments
+    schema = Schema.parse(_mapping(identifier, category, draft), "the guessed schema")
+    _say_what_does_not_apply(schema, columns, draft)
+    return schema, draft.comments
+
+
+def _without_sentinels(table: pa.Table) -> tuple[pa.Table, dict[str, sentinels.Sentinels]]:
+    """The table as its values alone look, and what else stands in its columns."""
+    named = [n for word in _CATEGORY for n in table.column_names if n.lower() == word and is_text(table[n].type)]
+    category = table[named[0]] if named else None
+    found = {n: sentinels.find(table[n], category) for n in table.column_names}
+    for i, name in enumerate(table.column_names):
+        if found[name].taken:
+            table = table.set_column(i, name, sentinels.without(table[name], found[name]))
+    return table, found
+
+
+def _say_sentinels(name: str, found: sentinels.Sentinels, draft: _Draft) -> None:
+    """Writes what stands for no value into the attribute and its comment."""
+    if name not in draft.attributes or not (found.taken or found.perhaps):
+        return
+    numbers = draft.attributes[name]["kind"] == "numeric"
+    written = {"not_applicable_as": [s for s in found.not_applicable if numbers or s != NOT_APPLICABLE]}
+    written["unknown_as"] = list(found.unknown)
+    draft.attributes[name] |= {key: spellings for key, spellings in written.items() if spellings}
+    draft.comments[name] += sentinels.described(found)
+
+
+def _say_what_does_not_apply(schema: Schema, columns: dict[str, Profile], draft: _Draft) -> None:
+    """Names, behind an attribute, categories that never have it: for `applies_to`, which people decide."""
+    from attrgan.model import applicability
+
+    if schema.category is None:
+        return
+    cells = {name: [None if c is None else str(c) for c in columns[name].cells] for name in schema.attributes}
+    for name, found in applicability.learn(pd.DataFrame(cells, dtype=object), schema).items():
+        shown = ", ".join(f"{why.category} ({why.known} of {why.of} rows)" for why in list(found.values())[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        draft.comments[name] += f"; hardly ever known for {shown}{more}: say with applies_to where it does not apply"
 
 
 def to_yaml(schema: Schema, comments: dict[str, str]) -> str:

@@ -83,7 +83,7 @@ def row_suite(schema: Schema) -> "ExpectationSuite":
         if attribute.values and attribute.multi:
             expectations.append(gxe.ExpectColumnValuesToBeNull(column=forbidden(name), meta=reason))
         elif attribute.values:
-            allowed = [*attribute.values, NOT_APPLICABLE]
+            allowed = [*attribute.values, NOT_APPLICABLE, *attribute.sentinels]
             expectations.append(gxe.ExpectColumnValuesToBeInSet(column=name, value_set=allowed, meta=reason))
     expectations += [
         gxe.ExpectColumnPairValuesToBeEqual(

@@ -16,6 +16,7 @@ import torch
 from attrgan.errors import ModelError
 from attrgan.evaluation import calibration, hiding, joint_score, metrics
 from attrgan.evaluation.splits import Split, id_hashes
+from attrgan.model import applicability
 from attrgan.model.completion_model import CompletionModel
 from attrgan.quality.reference import write_reference
 from attrgan.schema import Schema
@@ -99,6 +100,8 @@ def _train(
     if gold.counts:
         model.config["reviews"] = gold.counts
     _calibrate(trainer, gold)
+    named = applicability.named_in_text(trainer.data.inputs, parts.train, list(model.vocabulary.values))
+    model.applicability = applicability.learn(frame.iloc[parts.train].reset_index(drop=True), schema, named)
     model.save(stage)
     save_used(stage, id_hashes(frame[schema.id]), parts, origin if origin and origin.knows(schema) else None)
     write_reference(model, frame, features, parts, stage)
@@ -114,6 +117,7 @@ def _train(
             "discriminator_accuracy": trainer.discriminator_accuracy(),
         },
         "joint": joint.metrics,
+        "applicability": applicability.contradicted(model.applicability, holdout, schema),
         "training_seconds": round(time.monotonic() - started, 1),
     }
     (stage / "metrics.json").write_text(metrics.dump(result), encoding="utf-8")

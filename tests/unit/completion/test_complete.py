@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from small_catalog import SCHEMA, catalog, with_gaps
 
 from attrgan import api
-from attrgan.completion.complete import decide, fill, to_table, wanted_cells
+from attrgan.completion.complete import ANSWER, decide, fill, to_table, wanted_cells
 from attrgan.errors import CatalogError, InputError
 from attrgan.lake.catalog import to_frame
 from attrgan.model import CompletionModel, Prediction
@@ -23,9 +23,9 @@ from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
 
 COLUMNS = [
     ("sku", pa.string()), ("attribute", pa.string()), ("value", pa.string()), ("number", pa.float64()),
-    ("lower", pa.float64()), ("upper", pa.float64()), ("confidence", pa.float64()), ("status", pa.string()),
-    ("source", pa.string()), ("evidence", pa.string()), ("model_version", pa.string()), ("run_id", pa.string()),
-    ("completed_at", pa.string()),
+    ("lower", pa.float64()), ("upper", pa.float64()), ("confidence", pa.float64()),
+    ("threshold", pa.float64()), ("status", pa.string()), ("source", pa.string()), ("evidence", pa.string()),
+    ("model_version", pa.string()), ("run_id", pa.string()), ("completed_at", pa.string()),
 ]  # fmt: skip
 
 
@@ -378,7 +378,7 @@ def test_a_decimal_is_filled_at_its_own_scale():
 
 def test_an_empty_shard_has_the_columns_of_the_contract():
     schema = Schema.parse({"id": "i", "attributes": {"v": {"kind": "open"}}})
-    names = ["i", "attribute", "value", "number", "lower", "upper", "confidence", "status", "source", "evidence"]
+    names = ["i", *ANSWER]
     decided = pd.DataFrame({name: pd.Series(dtype=object) for name in names})
     table = to_table(decided, schema, pa.chunked_array([pa.array([], pa.int32())]), {"run_id": "r"})
     assert table.schema.field("i").type == pa.int32()
