@@ -182,6 +182,9 @@ def train(
     start_from: Annotated[
         str | None, typer.Option("--from", help="Model folder or URI, of any catalog, whose weights are the start.")
     ] = None,
+    calibrate_for: Annotated[
+        str, typer.Option(help="Promise for cells missing at random (mcar), or as they are missing (observed).")
+    ] = "mcar",
     run_id: RunOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -194,7 +197,8 @@ def train(
     done = api.train(
         catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight,
         adversarial_loss=adversarial_loss, epochs=epochs, device=device, max_minutes=max_minutes, resume=resume,
-        start_from=start_from, run_id=run_id, say=_to_stderr if json else typer.echo,
+        start_from=start_from, calibrate_for=calibrate_for, run_id=run_id,
+        say=_to_stderr if json else typer.echo,
     )  # fmt: skip
     _done(done, out, json)
     if not json:

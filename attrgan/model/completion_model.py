@@ -6,7 +6,7 @@ and `calibration.json`; nothing in it is ever unpickled.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask
+from attrgan.evaluation.recalibration import Recalibration
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
 from attrgan.model.inputs import Inputs, batch, build, tensor
 from attrgan.model.neighbours import Index
@@ -78,6 +79,7 @@ class CompletionModel:
         self.index = index
         self.config = config or {}
         self.temperature: dict[str, float] = dict.fromkeys(schema.attributes, 1.0)
+        self.recalibration: dict[str, Recalibration] = {name: Recalibration() for name in schema.attributes}
         self.estimate: dict[str, str] = dict.fromkeys(vocabulary.numbers, "likeliest")
         self.calibration: dict[str, dict[str, Any]] = {}
         self.metrics: dict[str, Any] = {}
@@ -122,7 +124,8 @@ class CompletionModel:
             for i, name in enumerate(self.schema.attributes):
                 chosen = np.flatnonzero(wanted[at, i])
                 if len(chosen):
-                    parts[name].append(self._answer(name, frame, inputs, at, chosen, output))
+                    answer = self._answer(name, frame, inputs, at, chosen, output)
+                    parts[name].append(_recalibrated(answer, self.recalibration[name]))
         return {name: _join(part) for name, part in parts.items() if part}
 
     def complete(self, frame: pd.DataFrame, features: pa.Table | None = None) -> pd.DataFrame:
@@ -337,6 +340,9 @@ class CompletionModel:
             model = cls(schema, vocabulary, generator, index, config)
             model.calibration = json.loads((folder / "calibration.json").read_text())
             model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
+            model.recalibration = {
+                name: Recalibration(*model.calibration[name].get("recalibration", ())) for name in schema.attributes
+            }
             model.estimate = {name: model.calibration[name]["estimate"] for name in vocabulary.numbers}
             if (folder / "metrics.json").is_file():
                 model.metrics = dict(json.loads((folder / "metrics.json").read_text()))
@@ -371,6 +377,19 @@ def _no_answer(rows: np.ndarray) -> Prediction:
         upper=unknown, span=np.full((n, 2), -1), copied=np.zeros(n, bool), voted=np.zeros(n, bool),
         runners_up=[[] for _ in range(n)], neighbours=[[] for _ in range(n)],
     )  # fmt: skip
+
+
+def _recalibrated(answer: Prediction, to: Recalibration) -> Prediction:
+    """The answers with the confidence that is reported; other candidates keep their order and never exceed it."""
+    before = answer.confidence
+    if to == Recalibration() or not before.any():
+        return answer
+    after = to(before)
+    if answer.member_spans:  # the runners-up of a set are members, whose chances are not those of the whole set
+        return replace(answer, confidence=after)
+    share = np.minimum(after / before, (1 - after) / np.maximum(1 - before, 1e-12))
+    others = [[(v, round(p * s, 4)) for v, p in some] for some, s in zip(answer.runners_up, share, strict=True)]
+    return replace(answer, confidence=after, runners_up=others)
 
 
 def _join(parts: list[Prediction]) -> Prediction:

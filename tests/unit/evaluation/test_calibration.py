@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from attrgan.evaluation.calibration import cells_needed, fit_temperature, interval, lower_bound, walk
+from attrgan.evaluation.calibration import (
+    cells_needed,
+    cross_entropy,
+    fit_temperatures,
+    interval,
+    lower_bound,
+    walk,
+)
 
 
 @pytest.mark.parametrize(("target", "cells"), [(0.95, 59), (0.97, 99), (0.99, 299)])
@@ -158,16 +165,37 @@ def test_searching_for_the_best_prefix_would_break_it_more_often():
     assert broken > walked
 
 
-def test_temperature_cools_the_overconfident_and_warms_the_timid():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 1, (4000, 5)) * 2
+def temperature(logits: list[np.ndarray], right: list[np.ndarray]) -> float:
+    return fit_temperatures({"brand": (logits, right)}, lambda _: cross_entropy)["brand"]
+
+
+def answers(rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (rows, 5) whose softmax is the truth, and right answers drawn from it."""
+    logits = rng.normal(0, 1, (rows, 5)) * 2
     chance = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    right = (chance.cumsum(1) > rng.random((4000, 1))).argmax(1)
-    assert fit_temperature([logits.astype(np.float32)], [right]) == pytest.approx(1, abs=0.1)
-    assert fit_temperature([3 * logits.astype(np.float32)], [right]) == pytest.approx(3, abs=0.3)
-    assert fit_temperature([logits.astype(np.float32) / 2], [right]) == pytest.approx(0.5, abs=0.05)
+    return logits, (chance.cumsum(1) > rng.random((rows, 1))).argmax(1)
 
 
-def test_temperature_stays_where_hardly_anything_is_known():
-    assert fit_temperature([np.array([[5.0, 0.0]] * 19)], [np.ones(19, dtype=int)]) == 1.0
-    assert fit_temperature([], []) == 1.0
+def test_temperature_cools_the_overconfident_and_warms_the_timid():
+    logits, right = answers(4000, np.random.default_rng(0))
+    assert temperature([logits.astype(np.float32)], [right]) == pytest.approx(1, abs=0.1)
+    assert temperature([3 * logits.astype(np.float32)], [right]) == pytest.approx(3, abs=0.3)
+    assert temperature([logits.astype(np.float32) / 2], [right]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_temperature_moves_little_where_hardly_anything_is_known():
+    assert temperature([np.array([[5.0, 0.0]] * 2)], [np.ones(2, dtype=int)]) < 2
+    assert temperature([], []) == pytest.approx(1, abs=0.01)
+
+
+def test_an_attribute_of_few_cells_has_nearly_the_temperature_of_all_and_one_of_many_its_own():
+    rng = np.random.default_rng(1)
+    much, few, other = answers(3000, rng), answers(4, rng), answers(1500, rng)
+    scores = {name: ([scale * logits], [right]) for name, (logits, right), scale in
+              (("much", much, 2.0), ("few", few, 2.0), ("other", other, 1.0))}  # fmt: skip
+    scores["none"] = ([], [])
+    found = fit_temperatures(scores, lambda _: cross_entropy)
+    assert found["much"] == pytest.approx(2, abs=0.2)
+    assert found["other"] == pytest.approx(1, abs=0.15)
+    assert found["other"] < found["none"] < found["much"]
+    assert found["few"] == pytest.approx(found["none"], rel=0.2)
