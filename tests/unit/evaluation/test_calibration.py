@@ -74,15 +74,17 @@ def test_the_walk_stops_at_the_first_failure_and_never_looks_further():
 
 
 def test_a_failure_at_the_start_promises_nothing_and_says_why():
-    right = [False] * 3 + [True] * 3000
+    right = [False] * 4 + [True] * 3000
     promise = walk(*cells(right), 0.95, 0.95)
     assert promise.threshold is None
-    assert promise.reason == "of the 124 most confident calibration cells 3 are wrong: too many to promise 0.95"
+    assert promise.reason == "of the 153 most confident calibration cells 4 are wrong: too many to promise 0.95"
 
 
-@pytest.mark.parametrize(("n", "start"), [(59, 59), (185, 59), (186, 93), (247, 93), (248, 124), (5000, 124)])
+@pytest.mark.parametrize(
+    ("n", "start"), [(59, 59), (371, 59), (372, 93), (495, 93), (496, 124), (611, 124), (612, 153), (5000, 153)]
+)
 def test_the_walk_starts_at_a_size_that_depends_on_the_number_of_cells_alone(n, start):
-    assert (cells_needed(0.95, 0.95, 1), cells_needed(0.95, 0.95, 2)) == (93, 124)
+    assert [cells_needed(0.95, 0.95, errors) for errors in (1, 2, 3)] == [93, 124, 153]
     promise = walk(*cells([False] * 10 + [True] * (n - 10)), 0.95, 0.95)
     assert promise.reason.startswith(f"of the {start} most confident")
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import special
 
-from attrgan.evaluation.promise import LEAST_CELLS, calibrate, kept, one_per_row, pooled, promises
+from attrgan.evaluation.promise import LEAST_CELLS, calibrate, kept, one_per_row, promises
 from attrgan.schema import Schema
 
 REPETITIONS = 200
@@ -86,37 +85,6 @@ def test_cells_are_kept_in_proportion_to_their_weight_and_the_heaviest_alike():
     assert np.abs(share - np.minimum(weight / 2, 1)).max() < 0.06
     assert kept(np.ones(5), rng).all()
     assert not len(kept(np.zeros(0), rng))
-
-
-def correlated(rng: np.random.Generator, items: int) -> tuple[np.ndarray, ...]:
-    """Confidences and answers of four attributes, each known of a quarter of the items; an item's share its luck.
-
-    Returns:
-        Item, confidence and right of every known cell, and the attribute, each (n,).
-    """
-    item, attribute = np.nonzero(rng.random((items, 4)) < 0.25)
-    easy = rng.normal(4.2 + 0.3 * (attribute % 3), 1.5)
-    right = rng.random(len(item)) < special.expit(easy + 1.2 * rng.normal(0, 1, items)[item])
-    return item, special.expit(easy), right, attribute
-
-
-def test_a_pool_of_correlated_cells_keeps_its_promise():
-    """True precision of the pool above each threshold, from a catalog large enough to be the truth."""
-    rng = np.random.default_rng(3)
-    _, confidence, right, _ = correlated(rng, 300_000)
-    order = np.argsort(-confidence)
-    level, precision = confidence[order], np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    broken = made = 0
-    for _ in range(REPETITIONS):
-        item, confidence, right, attribute = correlated(rng, 230)
-        found = pd.DataFrame({"row": item, "confidence": confidence, "right": right})
-        thin = {f"attribute {i}": found[attribute == i] for i in range(4)}
-        promise = next(iter(pooled(thin, 0.95, 0.95, rng).values()))
-        if promise.threshold is not None:
-            made += 1
-            broken += precision[np.searchsorted(-level, -promise.threshold, side="right") - 1] < 0.95
-    assert made > REPETITIONS / 10, "promising nothing would keep every promise"
-    assert broken / REPETITIONS <= AT_MOST
 
 
 def shifted(rng: np.random.Generator, n: int) -> pd.DataFrame:
