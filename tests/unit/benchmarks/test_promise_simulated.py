@@ -7,6 +7,7 @@ from benchmarks.promise_simulated import (
     TARGET,
     World,
     broken_and_coverage,
+    broken_of_many,
     empirical,
     pool_broken,
     shift_broken,
@@ -45,6 +46,13 @@ def test_the_surer_a_world_the_more_is_filled_and_never_more_than_an_oracle_woul
     assert coverage[0] > coverage[1] > 0
     assert coverage[0] < sure.oracle
     assert sure.above(1 - sure.oracle)[1] <= 1
+
+
+def test_of_many_attributes_no_more_promises_fail_than_their_number_times_five_percent():
+    made, broken, most = broken_of_many(40)
+    assert 1 < made < 20
+    assert broken <= 20 * 0.05
+    assert most <= 5, "six of twenty by chance: once in three thousand catalogs"
 
 
 def test_the_promise_of_a_pool_is_kept_though_a_member_may_be_below_it():
