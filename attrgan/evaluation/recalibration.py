@@ -20,7 +20,7 @@ from scipy import optimize, special
 SPREAD = np.array([0.2, 0.3])
 """Standard deviations of the prior on (s, b), between attributes and of all attributes around the identity."""
 EDGE = 1e-9
-"""Confidences are kept this far from 0 and 1, whose log odds are infinite: finer than the float32 they come from."""
+"""Confidences are kept this far from 0 and 1, whose log odds are infinite."""
 
 
 @dataclass(frozen=True)

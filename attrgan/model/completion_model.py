@@ -163,7 +163,7 @@ class CompletionModel:
         scores = output.logits[name][tensor(chosen)] / self.temperature[name]
         if name in self.generator.sets:
             return self._answer_set(name, inputs, rows[chosen], scores.double())
-        probability = scores.softmax(-1).double().cpu().numpy()
+        probability = scores.double().softmax(-1).cpu().numpy()  # float32 tells hardly any sure answers apart
         if name in self.vocabulary.numbers:
             return self._answer_number(name, rows[chosen], probability)
         known = self.vocabulary.values[name].values

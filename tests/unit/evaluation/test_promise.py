@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attrgan.evaluation.promise import LEAST_CELLS, calibrate, kept, one_per_row, promises
+from attrgan.errors import InputError
+from attrgan.evaluation.promise import LEAST_CELLS, as_missing, calibrate, kept, one_per_row, promises
 from attrgan.schema import Schema
 
 REPETITIONS = 200
@@ -141,3 +142,9 @@ def test_the_cells_accepted_are_those_of_the_walk_whatever_the_confidences_are_m
     assert np.array_equal(reported >= told["a"]["threshold"], confidence >= alone.threshold)
     assert (reported >= told["a"]["threshold"]).sum() == told["a"]["accepted"]
     assert told["a"]["coverage"] == pytest.approx(told["a"]["accepted"] / 900)
+
+
+def test_what_a_promise_is_for_is_one_of_two_words():
+    assert as_missing("observed") == "observed"
+    with pytest.raises(InputError, match="--calibrate-for real is not known: expected mcar or observed"):
+        as_missing("real")
