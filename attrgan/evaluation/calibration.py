@@ -93,7 +93,7 @@ def walk(confidence: np.ndarray, right: np.ndarray, target: float, confidence_le
         confidence: float (n,), of the calibration cells.
         right: bool (n,), whether each was answered rightly.
 
-    The walk starts with the most confident cells, as many as allow three errors where there are at least four times as
+    The walk starts with the most confident cells, as many as allow three errors where there are at least three times as
     many, else two, else one, else none: a size that depends on n, target and confidence level only.
     """
     n = len(confidence)
@@ -104,7 +104,7 @@ def walk(confidence: np.ndarray, right: np.ndarray, target: float, confidence_le
 
     if n < needed:
         return nothing(f"needs {needed} calibration cells, has {n}")
-    allowed = next((e for e in (3, 2, 1) if n >= 4 * cells_needed(target, confidence_level, e)), 0)
+    allowed = next((e for e in (3, 2, 1) if n >= 3 * cells_needed(target, confidence_level, e)), 0)
     start = cells_needed(target, confidence_level, allowed)
     order = np.argsort(-confidence, kind="stable")
     sorted_confidence, wrong = confidence[order], np.cumsum(~right[order].astype(bool))

@@ -81,7 +81,7 @@ def test_a_failure_at_the_start_promises_nothing_and_says_why():
 
 
 @pytest.mark.parametrize(
-    ("n", "start"), [(59, 59), (371, 59), (372, 93), (495, 93), (496, 124), (611, 124), (612, 153), (5000, 153)]
+    ("n", "start"), [(59, 59), (278, 59), (279, 93), (371, 93), (372, 124), (458, 124), (459, 153), (5000, 153)]
 )
 def test_the_walk_starts_at_a_size_that_depends_on_the_number_of_cells_alone(n, start):
     assert [cells_needed(0.95, 0.95, errors) for errors in (1, 2, 3)] == [93, 124, 153]
