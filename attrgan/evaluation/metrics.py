@@ -15,6 +15,8 @@ from attrgan.schema import Attribute, Schema
 
 PROMISE = ("cells", "needed", "accepted", "errors", "lower_bound", "coverage", "pool", "missing", "under")
 """What `calibration.json` says of a promise and reports repeat."""
+MOST_ROWS = 20_000
+"""Rows that the promise is measured on under each pattern: more are drawn from."""
 
 
 def answer_hidden(
@@ -142,12 +144,15 @@ def by_pattern(
     """What becomes of the promise where cells are missing in another way than calibration cells were.
 
     Args:
-        rate: the share of the known cells that is hidden, under each pattern.
+        rate: the share of the known cells that is hidden, under each pattern; of at most `MOST_ROWS` rows.
 
     Returns:
         Pattern (`mcar`, `mar`, `mnar`; see `hiding.at_rate`) → attribute → n, accuracy, coverage, realised_precision,
         realised_n, realised_interval; and the same, as `observed`, at the threshold for what is really missing.
     """
+    if len(frame) > MOST_ROWS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(frame), MOST_ROWS, replace=False))
+        frame, features = frame.iloc[chosen].reset_index(drop=True), features.take(pa.array(chosen))
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for pattern in get_args(Missing):
         mask = at_rate(frame, model.schema, np.random.default_rng(seed), rate, pattern)
