@@ -65,8 +65,3 @@ def _features(frame: pd.DataFrame, schema: Schema, name: str) -> np.ndarray:
 def _length(cell: object) -> int:
     """Of a text in characters, of a sequence in steps; 0 where there is none."""
     return len(cell) if isinstance(cell, str | list | tuple | np.ndarray) else 0
-
-
-def effective(weight: np.ndarray) -> float:
-    """Kish's effective number of cells, (Σ w)² / Σ w²: so many equal ones tell as much as these do."""
-    return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0
