@@ -160,6 +160,7 @@ def train(
     resume: bool = False,
     start_from: str | None = None,
     reviews: str | None = None,
+    calibrate_for: str = "mcar",
     say: Callable[[str], None] = print,
     run_id: str | None = None,
 ) -> Manifest:
@@ -169,7 +170,9 @@ def train(
         adversarial_loss: `standard` or `relativistic`; see `attrgan.training.losses`.
         start_from: folder or URI of a model, of any catalog and schema, whose weights are the start.
         reviews: URL of a warehouse whose `reviews` are learned from; see `attrgan.training.gold`.
+        calibrate_for: `mcar` or `observed`: what promises are made for; see `attrgan.evaluation.promise`.
     """
+    from attrgan.evaluation.promise import as_missing
     from attrgan.features import cache
     from attrgan.training.losses import ADVERSARIAL
     from attrgan.training.train import load_origin
@@ -182,7 +185,7 @@ def train(
         options = replace(options, adversarial_weight=adversarial_weight)
     if adversarial_loss not in ADVERSARIAL:
         raise InputError(f"--adversarial-loss {adversarial_loss} is not known: expected {' or '.join(ADVERSARIAL)}")
-    options = replace(options, adversarial_loss=adversarial_loss)
+    options = replace(options, adversarial_loss=adversarial_loss, calibrate_for=as_missing(calibrate_for))
     origin = load_origin(*reading.load_model(start_from)) if start_from else None
     answers = _answers(reviews, parsed, say) if reviews else None
     checkpoints = _checkpoints(out, resume)
@@ -238,6 +241,7 @@ def evaluate(
         cells = metrics.answer_hidden(loaded, frame, encoded, hidden)
         joint = joint_score.score(loaded, frame, encoded, left_out)
         measured = metrics.summarise(cells, loaded) | {"missing": missing, "rate": rate, "joint": joint.metrics}
+        measured["patterns"] = metrics.by_pattern(loaded, frame, encoded, rate or 0.3)
         measured["rows"] = {"evaluated": len(frame), "left_out": len(left_out)}
         (stage / "metrics.json").write_text(metrics.dump(measured), encoding="utf-8")
         _picture(loaded, measured, cells, joint, stage)
@@ -577,7 +581,7 @@ def _promises(model: "CompletionModel") -> dict[str, Any]:
     measured = model.metrics.get("attributes", {})
     keys = ("realised_precision", "realised_n", "realised_interval", "coverage", "accuracy", "baseline", "n")
     return {
-        name: {"promised_precision": promise.get("promised_precision"), "reason": promise.get("reason")}
+        name: {key: promise.get(key) for key in ("promised_precision", "reason", "cells", "accepted", "errors", "pool")}
         | {key: measured.get(name, {}).get(key) for key in keys}
         for name, promise in model.calibration.items()
     }

@@ -191,6 +191,9 @@ def train(
         str | None, typer.Option("--from", help="Model folder or URI, of any catalog, whose weights are the start.")
     ] = None,
     reviews: Annotated[str | None, typer.Option(help="Warehouse whose reviews are learned from.")] = None,
+    calibrate_for: Annotated[
+        str, typer.Option(help="Promise for cells missing at random (mcar), or as they are missing (observed).")
+    ] = "mcar",
     run_id: RunOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -203,7 +206,8 @@ def train(
     done = api.train(
         catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight,
         adversarial_loss=adversarial_loss, epochs=epochs, device=device, max_minutes=max_minutes, resume=resume,
-        start_from=start_from, reviews=reviews, run_id=run_id, say=_to_stderr if json else typer.echo,
+        start_from=start_from, reviews=reviews, calibrate_for=calibrate_for, run_id=run_id,
+        say=_to_stderr if json else typer.echo,
     )  # fmt: skip
     _done(done, out, json)
     if not json:

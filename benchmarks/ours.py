@@ -115,7 +115,9 @@ def run(task: Task, variant: str | None, options: dict[str, Any], cache: Path) -
         seconds["train"] = time.perf_counter() - started
         answers = _complete(task, Path(model), features, seconds)
         details = json.loads((Path(model) / "metrics.json").read_text())
+        calibration = json.loads((Path(model) / "calibration.json").read_text())
     kept = {k: details.get(k) for k in ("model_version", "adversarial", "rows", "training_seconds")}
+    kept["calibration"] = calibration
     return Answered(answers, seconds, kept | {"encoded": encoded})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attrgan.evaluation.metrics import coverage_at, expected_calibration_error
+from attrgan.evaluation.metrics import calibration_noise, coverage_at, expected_calibration_error
 from attrgan.schema import NOT_APPLICABLE
 from benchmarks.tasks import ID, Task
 
@@ -28,7 +28,7 @@ def score(task: Task, answers: pd.DataFrame) -> dict[str, Any]:
     attributes = {str(name): _figures(task, str(name), group) for name, group in cells.groupby("attribute", sort=False)}
     summary = {
         key: _mean([f.get(key) for f in attributes.values()])
-        for key in ("accuracy", "within5", "cov95", "ece", "skill")
+        for key in ("accuracy", "within5", "cov95", "ece", "ece_expected", "skill")
     }
     if task.set.protocol == "mcar":
         summary["rmse"] = rmse(cells["answer"], cells["value"])
@@ -43,17 +43,23 @@ def rmse(answers: pd.Series, truth: pd.Series) -> float:
 def _figures(task: Task, name: str, cells: pd.DataFrame) -> Figures:
     confidence = cells["confidence"].to_numpy(float, na_value=np.nan)
     figures: Figures = {"n": len(cells)}
-    if task.set.kinds[name] == "numeric":
-        known = task.train[name].dropna()
-        right, skill = numeric_right(cells["answer"], cells["value"], known)
-        figures |= {"within5": float(right.mean()), "skill": skill}
-    else:
-        right = (_normal(cells["answer"]) == _normal(cells["value"])).to_numpy(bool)
+    right, skill = is_right(task, name, cells)
+    if skill is None:
         figures["accuracy"] = float(right.mean())
+    else:
+        figures |= {"within5": float(right.mean()), "skill": skill}
     figures["cov95"] = coverage_at(np.nan_to_num(confidence), right)
     sure = ~np.isnan(confidence)
     figures["ece"] = expected_calibration_error(confidence[sure], right[sure]) if sure.any() else None
+    figures["ece_expected"] = calibration_noise(confidence[sure]) if sure.any() else None
     return figures
+
+
+def is_right(task: Task, name: str, cells: pd.DataFrame) -> tuple[np.ndarray, float | None]:
+    """Right or not, bool (n,), of the cells of an attribute (columns `answer`, `value`); and of numbers the skill."""
+    if task.set.kinds[name] == "numeric":
+        return numeric_right(cells["answer"], cells["value"], task.train[name].dropna())
+    return (_normal(cells["answer"]) == _normal(cells["value"])).to_numpy(bool), None
 
 
 def numeric_right(answers: pd.Series, truth: pd.Series, known: pd.Series) -> tuple[np.ndarray, float]:

@@ -10,7 +10,8 @@ from benchmarks.results import Record
 from benchmarks.sets import SETS
 
 FIGURES = {
-    "cells": {"accuracy": "accuracy", "within5": "within 5 %", "cov95": "cov95", "ece": "ECE", "skill": "skill"},
+    "cells": {"accuracy": "accuracy", "within5": "within 5 %", "cov95": "cov95", "ece": "ECE",
+              "ece_expected": "ECE by chance", "skill": "skill"},
     "extraction": {
         "f1_row": "F1 row", "f1_strict": "F1 strict", "f1_row_at_half": "F1 row ≥ .5",
         "f1_strict_at_half": "F1 strict ≥ .5", "recall_unseen": "recall of new values",

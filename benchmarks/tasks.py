@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from attrgan.errors import InputError
+from attrgan.evaluation.hiding import Missing, at_rate
 from attrgan.schema import NOT_APPLICABLE, Schema
 from benchmarks.sets import SETS, DataSet
 
@@ -79,8 +80,12 @@ def path_of(data: Path, file: str) -> Path:
     return path
 
 
-def load(name: str, data: Path, seed: int) -> Task:
-    """The task of a set for a seed."""
+def load(name: str, data: Path, seed: int, missing: Missing = "mcar") -> Task:
+    """The task of a set for a seed.
+
+    Args:
+        missing: how cells are hidden by the protocol `hidden`, in training and in test rows (`hiding.at_rate`).
+    """
     described = SETS[name]
     frame = pd.read_parquet(path_of(data, described.file))
     if described.rows and len(frame) > described.rows:
@@ -88,8 +93,10 @@ def load(name: str, data: Path, seed: int) -> Task:
     frame = frame.reset_index(drop=True)
     if described.asked:
         parts = _labels(described, frame, pd.read_parquet(path_of(data, described.asked)))
-    elif described.protocol in ("hidden", "mcar"):
-        parts = {"hidden": _hidden, "mcar": _mcar}[described.protocol](described, frame, seed)
+    elif described.protocol == "hidden":
+        parts = _hidden(described, frame, seed, missing)
+    elif described.protocol == "mcar":
+        parts = _mcar(described, frame, seed)
     else:
         parts = {"published": _published, "extraction": _extraction}[described.protocol](described, frame)
     return Task(name, parts[0], seed, *parts[1:])
@@ -126,11 +133,29 @@ def _numbers(cells: pd.Series) -> pd.Series:
     return pd.to_numeric(cells, errors="coerce").astype(float)
 
 
-def _hidden(described: DataSet, frame: pd.DataFrame, seed: int) -> Parts:
+def _hidden(described: DataSet, frame: pd.DataFrame, seed: int, missing: Missing) -> Parts:
     train, test = split(_columns(described, frame), f"h1-{seed}" if seed else "h1")
     rng = np.random.default_rng(7 + seed)
+    if missing != "mcar":
+        train, _ = _hide_as(described, train, rng, missing)
+        return described, train, *_hide_as(described, test, rng, missing)
     train, _ = hide(train, described.scored, rng)
     return described, train, *hide(test, described.scored, rng)
+
+
+def _hide_as(
+    described: DataSet, frame: pd.DataFrame, rng: np.random.Generator, missing: Missing
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Hides three in ten known cells by a pattern; returns the holed rows and what was hidden."""
+    schema = Schema.parse(described.schema())
+    cells = at_rate(frame, schema, rng, HIDDEN_SHARE, missing).cells
+    holed, truth = frame.copy(), []
+    for i, name in enumerate(schema.attributes):
+        if name in described.scored:
+            chosen = cells[:, i] & frame[name].notna().to_numpy()
+            truth.append(_cells(frame[chosen], name))
+            holed[name] = holed[name].mask(chosen)
+    return holed, pd.concat(truth, ignore_index=True)
 
 
 def _published(described: DataSet, frame: pd.DataFrame) -> Parts:

@@ -1,6 +1,7 @@
 """Confidence that means something, and the threshold above which a precision is promised.
 
-Temperature (Guo et al., 2017) is fitted per attribute on validation rows. The threshold is set on calibration rows,
+Temperatures (Guo et al., 2017) are fitted on validation rows, each drawn towards that of all attributes, since small
+catalogs leave few cells of each. The threshold is set on calibration rows,
 which touched nothing else: walking from the most confident cell on, a prefix is accepted while the exact binomial
 (Clopper–Pearson) lower bound of its precision at `confidence_level` is at least the target; the walk starts at a size
 fixed beforehand and stops at the first failure (fixed-sequence testing, so nothing is searched and the promise holds
@@ -8,9 +9,9 @@ with the stated confidence, attribute by attribute).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 Cost = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Logits (n, V) and right candidates → negative log-likelihood of each cell, float64 (n,)."""
+Scores = tuple[list[np.ndarray], list[np.ndarray]]
+"""Logits, float32 (n, V), and right candidates, int64 (n,) or what the cost takes, batch by batch; V may differ."""
+SPREAD = 0.2
+"""Standard deviation of an attribute's log temperature around that of all attributes."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,10 @@ class Promise:
         cells: calibration cells there were; needed: the fewest that could make the promise, without an error.
         accepted, errors: cells at or above the threshold, and how many of them were wrong.
         lower_bound: the bound on their precision at `confidence_level`.
+        coverage: the share of the calibration cells that is accepted: precision means nothing without it.
         reason: why nothing is filled, in words.
+        pool: the attributes that the promise is made for together, itself among them (`promise.py`), whose cells are
+            then counted; None: it is made for this attribute alone.
     """
 
     target_precision: float
@@ -45,7 +53,9 @@ class Promise:
     accepted: int
     errors: int
     lower_bound: float | None
+    coverage: float
     reason: str | None
+    pool: list[str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -83,18 +93,18 @@ def walk(confidence: np.ndarray, right: np.ndarray, target: float, confidence_le
         confidence: float (n,), of the calibration cells.
         right: bool (n,), whether each was answered rightly.
 
-    The walk starts with the most confident cells, as many as allow two errors where there are at least twice as many,
-    else one, else none: a size that depends on n, target and confidence level only.
+    The walk starts with the most confident cells, as many as allow three errors where there are at least three times as
+    many, else two, else one, else none: a size that depends on n, target and confidence level only.
     """
     n = len(confidence)
     needed = cells_needed(target, confidence_level)
 
     def nothing(reason: str) -> Promise:
-        return Promise(target, confidence_level, None, None, n, needed, 0, 0, None, reason)
+        return Promise(target, confidence_level, None, None, n, needed, 0, 0, None, 0.0, reason)
 
     if n < needed:
         return nothing(f"needs {needed} calibration cells, has {n}")
-    allowed = next((e for e in (2, 1) if n >= 2 * cells_needed(target, confidence_level, e)), 0)
+    allowed = next((e for e in (3, 2, 1) if n >= 3 * cells_needed(target, confidence_level, e)), 0)
     start = cells_needed(target, confidence_level, allowed)
     order = np.argsort(-confidence, kind="stable")
     sorted_confidence, wrong = confidence[order], np.cumsum(~right[order].astype(bool))
@@ -111,7 +121,7 @@ def walk(confidence: np.ndarray, right: np.ndarray, target: float, confidence_le
         )
     accepted, bound = int(ends[passed - 1]), float(bounds[passed - 1])
     threshold, errors = float(sorted_confidence[accepted - 1]), int(wrong[accepted - 1])
-    return Promise(target, confidence_level, threshold, target, n, needed, accepted, errors, bound, None)
+    return Promise(target, confidence_level, threshold, target, n, needed, accepted, errors, bound, accepted / n, None)
 
 
 def cross_entropy(logits: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -121,24 +131,33 @@ def cross_entropy(logits: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.asarray(np.minimum(normaliser - logits[np.arange(len(right)), right], 20))
 
 
-def fit_temperature(logits: list[np.ndarray], targets: list[np.ndarray], cost: Cost = cross_entropy) -> float:
-    """The temperature that minimises the negative log-likelihood of validation cells.
+def fit_temperatures(scores: Mapping[str, Scores], cost: Callable[[str], Cost]) -> dict[str, float]:
+    """The temperature of each attribute: the most probable one, given its validation cells and the other attributes.
+
+    log T of an attribute is drawn towards that of all attributes together, and this towards 0, each with the standard
+    deviation `SPREAD`: without a single cell an attribute has the common temperature.
 
     Args:
-        logits: per batch float32 (n, V), V may differ between batches; targets: int64 (n,), or what `cost` takes.
+        scores: attribute → its validation cells.
+        cost: attribute → its negative log-likelihood.
     """
-    if sum(len(t) for t in targets) < 20:
-        return 1.0
 
-    def loss(log_temperature: float) -> float:
-        scale = math.exp(log_temperature)
-        batches = zip(logits, targets, strict=True)
-        return sum(float(cost(score.astype(np.float64) / scale, target).sum()) for score, target in batches)
+    def loss(name: str, log_temperature: float) -> float:
+        batches = zip(*scores[name], strict=True)
+        costs = (cost(name)(score.astype(np.float64) / math.exp(log_temperature), right) for score, right in batches)
+        return sum(float(c.sum()) for c in costs)
 
+    common = _least(lambda t: sum(loss(name, t) for name in scores), 0.0)
+    return {name: math.exp(_least(partial(loss, name), common)) for name in scores}
+
+
+def _least(loss: Callable[[float], float], centre: float) -> float:
+    """The log temperature of the least loss, with its prior."""
     found = optimize.minimize_scalar(
-        loss, bounds=(math.log(0.25), math.log(8)), method="bounded", options={"xatol": 0.01}
-    )
-    return float(math.exp(found.x))
+        lambda t: loss(t) + ((t - centre) / SPREAD) ** 2 / 2,
+        bounds=(math.log(0.25), math.log(8)), method="bounded", options={"xatol": 0.01},
+    )  # fmt: skip
+    return float(found.x)
 
 
 def choose_estimate(logits: np.ndarray, right: np.ndarray, numbers: "Numbers") -> str:

@@ -18,6 +18,7 @@ import math
 from typing import Any
 
 from attrgan.config import Promotion
+from attrgan.evaluation import calibration
 
 CONFIDENCE = 0.95
 """Of each one-sided bound."""
@@ -144,9 +145,9 @@ def _worse(
 
 
 def _broken_promises(attributes: dict[str, dict[str, Any]]) -> list[str]:
-    """Attributes whose realised precision is significantly below what is promised."""
+    """Attributes, and pools of them, whose realised precision is significantly below what is promised."""
     reasons = []
-    for name, found in attributes.items():
+    for name, found in _promised_together(attributes).items():
         promised, interval = found.get("promised_precision"), found.get("realised_interval")
         if promised is not None and interval and interval[1] is not None and interval[1] < promised:
             reasons.append(
@@ -154,6 +155,22 @@ def _broken_promises(attributes: dict[str, dict[str, Any]]) -> list[str]:
                 f"cells are right (at most {interval[1]:.3f}), promised {promised:.3f}"
             )
     return reasons
+
+
+def _promised_together(attributes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Names → figures: attributes that are promised as a pool (`promise.py`) are judged as one."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, figures in attributes.items():
+        pool = (figures.get("promise") or {}).get("pool")
+        if not pool:
+            found[name] = figures
+        elif name == pool[0]:
+            members = [attributes[member] for member in pool if attributes.get(member, {}).get("realised_n")]
+            n = sum(member["realised_n"] for member in members)
+            right = sum(round(member["realised_precision"] * member["realised_n"]) for member in members)
+            realised = {"realised_precision": right / n if n else None, "realised_n": n}
+            found[" and ".join(pool)] = figures | realised | {"realised_interval": calibration.interval(right, n)}
+    return found
 
 
 def _newcombe_bound(p: float, n: int, q: float, m: int) -> float:

@@ -2,18 +2,23 @@
 
 import json
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from attrgan.evaluation.calibration import interval
-from attrgan.evaluation.hiding import Mask, known_cells
+from attrgan.evaluation.hiding import Mask, Missing, at_rate, known_cells
 from attrgan.schema import Attribute, Schema
 
 if TYPE_CHECKING:
     from attrgan.model.completion_model import CompletionModel, Prediction
+
+PROMISE = ("cells", "needed", "accepted", "errors", "lower_bound", "coverage", "pool", "missing", "under")
+"""What `calibration.json` says of a promise and reports repeat."""
+MOST_ROWS = 20_000
+"""Rows that the promise is measured on under each pattern: more are drawn from."""
 
 
 def answer_hidden(
@@ -93,6 +98,7 @@ def summarise(answers: dict[str, pd.DataFrame], model: "CompletionModel") -> dic
     """Figures per attribute (see the documentation of `metrics.json` in docs/model.md) and their means."""
     attributes = {name: _figures(name, answers.get(name), model) for name in model.schema.attributes}
     scored = [f for f in attributes.values() if f["n"]]
+    every = pd.concat([cells[["confidence", "right"]] for cells in answers.values()]) if scored else None
     return {
         "model_version": model.config.get("model_version"),
         "schema_hash": model.schema.hash,
@@ -101,7 +107,9 @@ def summarise(answers: dict[str, pd.DataFrame], model: "CompletionModel") -> dic
         "mean_baseline": _mean([f["baseline"] for f in scored]),
         "mean_coverage": _mean([f["coverage"] for f in scored]),
         "na_f1": _na_f1([f["not_applicable"] for f in scored if f["not_applicable"]]),
-    }
+        "mean_ece": _mean([f["ece"] for f in scored]),
+        "mean_ece_expected": _mean([f["ece_expected"] for f in scored]),
+    } | ({} if every is None else _calibration_error(every))
 
 
 def _na_f1(counts: list[dict[str, Any]]) -> float | None:
@@ -116,11 +124,10 @@ def _figures(name: str, cells: pd.DataFrame | None, model: "CompletionModel") ->
     figures: dict[str, Any] = {"kind": attribute.kind, "n": 0 if cells is None else len(cells)}
     figures["promised_precision"] = promise.get("promised_precision")
     figures["reason"] = promise.get("reason")
+    figures["promise"] = {key: promise.get(key) for key in PROMISE}
     if cells is None:
         return figures
     right, confidence = cells["right"].to_numpy(bool), cells["confidence"].to_numpy(float)
-    threshold = promise.get("threshold")
-    accepted = confidence >= threshold if threshold is not None else np.zeros(len(cells), bool)
     baseline = np.full(len(cells), model.config["baseline"][name], dtype=object)
     figures |= {
         "accuracy": float(right.mean()),
@@ -128,14 +135,10 @@ def _figures(name: str, cells: pd.DataFrame | None, model: "CompletionModel") ->
         "baseline": float(is_right(baseline, cells["truth"].to_numpy(), attribute).mean())
         if baseline[0] is not None
         else 0.0,
-        "ece": expected_calibration_error(confidence, right),
         "cov95": coverage_at(confidence, right),
-        "coverage": float(accepted.mean()),
-        "realised_precision": float(right[accepted].mean()) if accepted.any() else None,
-        "realised_n": int(accepted.sum()),
-        "realised_interval": interval(right[accepted].sum(), int(accepted.sum())),
         "not_applicable": not_applicable(cells["value"].to_numpy(), cells["truth"].to_numpy(), attribute),
     }
+    figures |= _calibration_error(cells) | _realised(cells, promise.get("threshold"))
     if attribute.kind == "numeric":
         truth, number = cells["truth"].to_numpy(float), cells["number"].to_numpy(float)
         cap = 10 * max(float(np.median(np.abs(truth - np.median(truth)))), 1e-9)
@@ -146,6 +149,59 @@ def _figures(name: str, cells: pd.DataFrame | None, model: "CompletionModel") ->
         figures |= {"mae": float(np.abs(number - truth).mean()), "skill": skill}
         figures["interval_coverage"] = float(inside.mean())
     return figures
+
+
+def _realised(cells: pd.DataFrame, threshold: float | None) -> dict[str, Any]:
+    """What a threshold lets through, and how much of it is right."""
+    right, confidence = cells["right"].to_numpy(bool), cells["confidence"].to_numpy(float)
+    accepted = confidence >= threshold if threshold is not None else np.zeros(len(cells), bool)
+    return {
+        "coverage": float(accepted.mean()),
+        "realised_precision": float(right[accepted].mean()) if accepted.any() else None,
+        "realised_n": int(accepted.sum()),
+        "realised_interval": interval(right[accepted].sum(), int(accepted.sum())),
+    }
+
+
+def by_pattern(
+    model: "CompletionModel", frame: pd.DataFrame, features: pa.Table, rate: float = 0.3, seed: int = 17
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What becomes of the promise where cells are missing in another way than calibration cells were.
+
+    Args:
+        rate: the share of the known cells that is hidden, under each pattern; of at most `MOST_ROWS` rows.
+
+    Returns:
+        Pattern (`mcar`, `mar`, `mnar`; see `hiding.at_rate`) → attribute → n, accuracy, coverage, realised_precision,
+        realised_n, realised_interval; and the same, as `observed`, at the threshold for what is really missing.
+    """
+    if len(frame) > MOST_ROWS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(frame), MOST_ROWS, replace=False))
+        frame, features = frame.iloc[chosen].reset_index(drop=True), features.take(pa.array(chosen))
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for pattern in get_args(Missing):
+        mask = at_rate(frame, model.schema, np.random.default_rng(seed), rate, pattern)
+        found[pattern] = {}
+        for name, cells in answer_hidden(model, frame, features, [mask]).items():
+            promise = model.calibration.get(name, {})
+            found[pattern][name] = {"n": len(cells), "accuracy": float(cells["right"].mean())}
+            found[pattern][name] |= _realised(cells, promise.get("threshold"))
+            other = promise.get("under", {}).get("observed", {}).get("threshold")
+            found[pattern][name]["observed"] = _realised(cells, other)
+    return found
+
+
+def _calibration_error(cells: pd.DataFrame) -> dict[str, float]:
+    """The expected calibration error, and what it would be by chance alone."""
+    confidence, right = cells["confidence"].to_numpy(float), cells["right"].to_numpy(bool)
+    return {"ece": expected_calibration_error(confidence, right), "ece_expected": calibration_noise(confidence)}
+
+
+def calibration_noise(confidence: np.ndarray, draws: int = 20) -> float:
+    """The mean calibration error of answers that are right exactly as often as they say: what few cells alone cause."""
+    rng = np.random.default_rng(0)
+    return float(np.mean([expected_calibration_error(confidence, rng.random(len(confidence)) < confidence)
+                          for _ in range(draws)]))  # fmt: skip
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

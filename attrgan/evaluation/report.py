@@ -102,7 +102,7 @@ def evaluation_report(metrics: dict[str, Any], out: Path, plots: list[Path]) -> 
         version=version if version is not None else "without a version",
         subtitle=f"{len(attributes)} attributes",
         tiles=tiles, attributes=attributes, plots=[_plot(path) for path in plots if path.is_file()],
-        joint=_joint(metrics.get("joint") or {}), facts=facts, attrgan=__version__,
+        patterns=_patterns(metrics), joint=_joint(metrics.get("joint") or {}), facts=facts, attrgan=__version__,
     )  # fmt: skip
     out.write_text(page, encoding="utf-8")
 
@@ -187,7 +187,29 @@ def _precision(figures: dict[str, Any]) -> dict[str, Any]:
         "realised_n": figures.get("realised_n") or 0,
         "realised_interval": figures.get("realised_interval"),
         "below": promised is not None and realised is not None and realised < promised,
+        "promised_on": _promised_on(figures.get("promise") or figures) if promised is not None else None,
     }
+
+
+def _promised_on(promise: dict[str, Any]) -> str | None:
+    """On how many cells a promise rests, and for whom it is made."""
+    if promise.get("accepted") is None:
+        return None
+    said = f"{_count(promise['errors'])} of {_count(promise['accepted'])} calibration cells wrong"
+    return f"{said}; for {', '.join(promise['pool'])} together" if promise.get("pool") else said
+
+
+def _patterns(metrics: dict[str, Any]) -> dict[str, Any] | None:
+    """The lines on the promise under each pattern: of every attribute, and of each pattern what came true."""
+    measured = metrics.get("patterns") or {}
+    names = {"mcar": "at random", "mar": "where more is missing", "mnar": "where the value is rare or large"}
+    lines = []
+    for name, figures in metrics["attributes"].items():
+        under = (figures.get("promise") or {}).get("under") or {}
+        if any(one.get("threshold") is not None for one in under.values()):
+            cells = [_precision(figures | measured[p].get(name, {})) | measured[p].get(name, {}) for p in measured]
+            lines.append({"name": name, "under": under, "patterns": cells, "promised": figures["promised_precision"]})
+    return {"names": [names[p] for p in measured], "lines": lines} if measured else None
 
 
 def _kind(described: dict[str, Any]) -> str:
@@ -201,7 +223,7 @@ def _kind(described: dict[str, Any]) -> str:
 def _scored(name: str, figures: dict[str, Any]) -> dict[str, Any]:
     """A line of the evaluation."""
     line = {"name": name, "kind": figures.get("kind", ""), "n": figures.get("n") or 0, **_precision(figures)}
-    line |= {key: figures.get(key) for key in ("accuracy", "baseline", "ece", "coverage", "reason")}
+    line |= {key: figures.get(key) for key in ("accuracy", "baseline", "ece", "ece_expected", "coverage", "reason")}
     line["interval"] = figures.get("accuracy_interval")
     line["worse"] = bool(line["n"]) and line["accuracy"] <= line["baseline"]
     numeric = (("mae", "mean error {:.4g}"), ("skill", "skill {:.2f}"), ("interval_coverage", "{:.0%} in the interval"))

@@ -6,7 +6,7 @@ and `calibration.json`; nothing in it is ever unpickled.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask
+from attrgan.evaluation.recalibration import Recalibration
 from attrgan.model import applicability
 from attrgan.model.attribution import Carried, explain
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
@@ -85,6 +86,7 @@ class CompletionModel:
         self.index = index
         self.config = config or {}
         self.temperature: dict[str, float] = dict.fromkeys(schema.attributes, 1.0)
+        self.recalibration: dict[str, Recalibration] = {name: Recalibration() for name in schema.attributes}
         self.estimate: dict[str, str] = dict.fromkeys(vocabulary.numbers, "likeliest")
         self.calibration: dict[str, dict[str, Any]] = {}
         self.applicability: applicability.Rules = {}
@@ -131,7 +133,10 @@ class CompletionModel:
             z = torch.zeros(len(at), len(parts), self.generator.size.noise)
             output = self.generator(tensors, hidden_rows(mask, at, wanted.shape[1]), z, strangers, values)
             chosen = {name: np.flatnonzero(wanted[at, i]) for i, name in enumerate(self.schema.attributes)}
-            answers = {n: self._answer(n, frame, inputs, at, c, output) for n, c in chosen.items() if len(c)}
+            answers = {
+                n: _recalibrated(self._answer(n, frame, inputs, at, c, output), self.recalibration[n])
+                for n, c in chosen.items() if len(c)
+            }  # fmt: skip
             if explain_from is not None:
                 explain(self, tensors, output, chosen, answers, explain_from)
             for name, answer in answers.items():
@@ -173,7 +178,7 @@ class CompletionModel:
         scores = output.logits[name][tensor(chosen)] / self.temperature[name]
         if name in self.generator.sets:
             return self._answer_set(name, inputs, rows[chosen], scores.double())
-        probability = scores.softmax(-1).double().cpu().numpy()
+        probability = scores.double().softmax(-1).cpu().numpy()  # float32 tells hardly any sure answers apart
         if name in self.vocabulary.numbers:
             return self._answer_number(name, rows[chosen], probability)
         known = self.vocabulary.values[name].values
@@ -376,6 +381,9 @@ class CompletionModel:
             model = cls(schema, vocabulary, generator, index, config)
             model.calibration = json.loads((folder / "calibration.json").read_text())
             model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
+            model.recalibration = {
+                name: Recalibration(*model.calibration[name].get("recalibration", ())) for name in schema.attributes
+            }
             model.estimate = {name: model.calibration[name]["estimate"] for name in vocabulary.numbers}
             model.applicability = applicability.from_json(strings.get("applicability", {}))
             if (folder / "metrics.json").is_file():
@@ -407,6 +415,19 @@ def _padded(chosen: np.ndarray) -> np.ndarray:
     """int64 (n, k): the true columns of bool (n, V) in each row, −1 where there are no more."""
     order = np.argsort(~chosen, axis=1, kind="stable")[:, : max(int(chosen.sum(1).max(initial=0)), 1)]
     return np.where(np.take_along_axis(chosen, order, 1), order, -1)
+
+
+def _recalibrated(answer: Prediction, to: Recalibration) -> Prediction:
+    """The answers with the confidence that is reported; other candidates keep their order and never exceed it."""
+    before = answer.confidence
+    if to == Recalibration() or not before.any():
+        return answer
+    after = to(before)
+    if answer.member_spans:  # the runners-up of a set are members, whose chances are not those of the whole set
+        return replace(answer, confidence=after)
+    share = np.minimum(after / before, (1 - after) / np.maximum(1 - before, 1e-12))
+    others = [[(v, round(p * s, 4)) for v, p in some] for some, s in zip(answer.runners_up, share, strict=True)]
+    return replace(answer, confidence=after, runners_up=others)
 
 
 def _join(parts: list[Prediction]) -> Prediction:

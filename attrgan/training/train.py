@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
+from attrgan.completion.complete import wanted_cells
 from attrgan.errors import ModelError
-from attrgan.evaluation import calibration, hiding, joint_score, metrics
+from attrgan.evaluation import calibration, hiding, joint_score, metrics, missingness, promise
 from attrgan.evaluation.splits import Split, id_hashes
 from attrgan.model import applicability
 from attrgan.model.completion_model import CompletionModel
@@ -118,6 +119,7 @@ def _train(
         },
         "joint": joint.metrics,
         "applicability": applicability.contradicted(model.applicability, holdout, schema),
+        "patterns": metrics.by_pattern(model, holdout, features.take(pa.array(parts.holdout))),
         "training_seconds": round(time.monotonic() - started, 1),
     }
     (stage / "metrics.json").write_text(metrics.dump(result), encoding="utf-8")
@@ -125,28 +127,36 @@ def _train(
 
 
 def _calibrate(trainer: Trainer, gold: Gold) -> None:
-    """Temperatures and estimates from validation rows, then thresholds from calibration rows or audited cells."""
+    """Temperatures and estimates from validation rows, confidences and thresholds from calibration rows or audits."""
     model, schema = trainer.model, trainer.schema
-    for name, (logits, right) in trainer.validation_scores().items():
-        model.temperature[name] = calibration.fit_temperature(logits, right, trainer.cost(name))
+    scores = trainer.validation_scores()
+    model.temperature = calibration.fit_temperatures(scores, trainer.cost)
+    for name, (logits, right) in scores.items():
         if name in model.estimate and right:
-            scores = np.concatenate(logits) / model.temperature[name]
+            at = np.concatenate(logits) / model.temperature[name]
             numbers = model.vocabulary.numbers[name]
-            model.estimate[name] = calibration.choose_estimate(scores, np.concatenate(right), numbers)
-    cells = _score(trainer, trainer.data.parts.calibration, seed=5)
-    same_catalog = trainer.origin is not None and trainer.origin.knows(schema)
+            model.estimate[name] = calibration.choose_estimate(at, np.concatenate(right), numbers)
+    cells = _weighed(trainer, _score(trainer, trainer.data.parts.calibration, seed=5))
+    options, same_catalog = trainer.options, trainer.origin is not None and trainer.origin.knows(schema)
     cells, labels = gold.calibration_cells(model, trainer.data.features, cells, same_catalog)
-    nothing = pd.DataFrame({"confidence": [], "right": []})
-    for name in schema.attributes:
-        answered = cells.get(name, nothing)
-        promise = calibration.walk(
-            answered["confidence"].to_numpy(float),
-            answered["right"].to_numpy(bool),
-            schema.target(name),
-            schema.confidence_level,
-        )
+    model.recalibration, promises = promise.calibrate(cells, schema, options.seed, options.calibrate_for)
+    for name, promised in promises.items():
         fitted = {"temperature": model.temperature[name], "estimate": model.estimate.get(name)}
-        model.calibration[name] = fitted | promise.as_dict() | labels[name]
+        model.calibration[name] = fitted | promised | labels[name]
+
+
+def _weighed(trainer: Trainer, cells: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Calibration cells with the column `weight`: how like the empty cells of the catalog each is."""
+    data, schema = trainer.data, trainer.schema
+    wanted = wanted_cells(data.frame, schema)
+    learn = np.concatenate([data.parts.train, data.parts.validation])
+    found = {}
+    for i, name in enumerate(schema.attributes):
+        if name in cells:
+            ask = data.parts.calibration[cells[name]["row"].to_numpy()]
+            weight = missingness.weights(data.frame, schema, name, wanted[:, i], learn, ask)
+            found[name] = cells[name].assign(weight=weight)
+    return found
 
 
 def _score(trainer: Trainer, rows: np.ndarray, seed: int) -> dict[str, pd.DataFrame]:

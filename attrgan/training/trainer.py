@@ -21,6 +21,7 @@ import torch
 from attrgan.errors import CatalogError
 from attrgan.evaluation import calibration, hiding
 from attrgan.evaluation.hiding import Mask
+from attrgan.evaluation.promise import Missing
 from attrgan.evaluation.splits import Split, id_hashes, split
 from attrgan.model.completion_model import CompletionModel, hidden_rows
 from attrgan.model.discriminator import Discriminator
@@ -38,7 +39,10 @@ TEMPERATURES = (0.7, 1.0, 1.4, 2.0)
 
 @dataclass(frozen=True)
 class Options:
-    """How to train. `epochs` and `batch_size` None: from the number of rows."""
+    """How to train. `epochs` and `batch_size` None: from the number of rows.
+
+    `calibrate_for`: what calibration cells stand for, see `attrgan.evaluation.promise`.
+    """
 
     seed: int = 0
     adversarial_weight: float = 0.1
@@ -52,6 +56,7 @@ class Options:
     discriminator_learning_rate: float = 2e-3
     ema: float = 0.99
     patience: int = 4
+    calibrate_for: Missing = "mcar"
     max_minutes: float | None = None
     log_every: int = 20
     size: Size = field(default_factory=Size)

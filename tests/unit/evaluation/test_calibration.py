@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from attrgan.evaluation.calibration import cells_needed, fit_temperature, interval, lower_bound, walk
+from attrgan.evaluation.calibration import (
+    cells_needed,
+    cross_entropy,
+    fit_temperatures,
+    interval,
+    lower_bound,
+    walk,
+)
 
 
 @pytest.mark.parametrize(("target", "cells"), [(0.95, 59), (0.97, 99), (0.99, 299)])
@@ -67,15 +74,17 @@ def test_the_walk_stops_at_the_first_failure_and_never_looks_further():
 
 
 def test_a_failure_at_the_start_promises_nothing_and_says_why():
-    right = [False] * 3 + [True] * 3000
+    right = [False] * 4 + [True] * 3000
     promise = walk(*cells(right), 0.95, 0.95)
     assert promise.threshold is None
-    assert promise.reason == "of the 124 most confident calibration cells 3 are wrong: too many to promise 0.95"
+    assert promise.reason == "of the 153 most confident calibration cells 4 are wrong: too many to promise 0.95"
 
 
-@pytest.mark.parametrize(("n", "start"), [(59, 59), (185, 59), (186, 93), (247, 93), (248, 124), (5000, 124)])
+@pytest.mark.parametrize(
+    ("n", "start"), [(59, 59), (278, 59), (279, 93), (371, 93), (372, 124), (458, 124), (459, 153), (5000, 153)]
+)
 def test_the_walk_starts_at_a_size_that_depends_on_the_number_of_cells_alone(n, start):
-    assert (cells_needed(0.95, 0.95, 1), cells_needed(0.95, 0.95, 2)) == (93, 124)
+    assert [cells_needed(0.95, 0.95, errors) for errors in (1, 2, 3)] == [93, 124, 153]
     promise = walk(*cells([False] * 10 + [True] * (n - 10)), 0.95, 0.95)
     assert promise.reason.startswith(f"of the {start} most confident")
 
@@ -158,16 +167,37 @@ def test_searching_for_the_best_prefix_would_break_it_more_often():
     assert broken > walked
 
 
-def test_temperature_cools_the_overconfident_and_warms_the_timid():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 1, (4000, 5)) * 2
+def temperature(logits: list[np.ndarray], right: list[np.ndarray]) -> float:
+    return fit_temperatures({"brand": (logits, right)}, lambda _: cross_entropy)["brand"]
+
+
+def answers(rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (rows, 5) whose softmax is the truth, and right answers drawn from it."""
+    logits = rng.normal(0, 1, (rows, 5)) * 2
     chance = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    right = (chance.cumsum(1) > rng.random((4000, 1))).argmax(1)
-    assert fit_temperature([logits.astype(np.float32)], [right]) == pytest.approx(1, abs=0.1)
-    assert fit_temperature([3 * logits.astype(np.float32)], [right]) == pytest.approx(3, abs=0.3)
-    assert fit_temperature([logits.astype(np.float32) / 2], [right]) == pytest.approx(0.5, abs=0.05)
+    return logits, (chance.cumsum(1) > rng.random((rows, 1))).argmax(1)
 
 
-def test_temperature_stays_where_hardly_anything_is_known():
-    assert fit_temperature([np.array([[5.0, 0.0]] * 19)], [np.ones(19, dtype=int)]) == 1.0
-    assert fit_temperature([], []) == 1.0
+def test_temperature_cools_the_overconfident_and_warms_the_timid():
+    logits, right = answers(4000, np.random.default_rng(0))
+    assert temperature([logits.astype(np.float32)], [right]) == pytest.approx(1, abs=0.1)
+    assert temperature([3 * logits.astype(np.float32)], [right]) == pytest.approx(3, abs=0.3)
+    assert temperature([logits.astype(np.float32) / 2], [right]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_temperature_moves_little_where_hardly_anything_is_known():
+    assert temperature([np.array([[5.0, 0.0]] * 2)], [np.ones(2, dtype=int)]) < 2
+    assert temperature([], []) == pytest.approx(1, abs=0.01)
+
+
+def test_an_attribute_of_few_cells_has_nearly_the_temperature_of_all_and_one_of_many_its_own():
+    rng = np.random.default_rng(1)
+    much, few, other = answers(3000, rng), answers(4, rng), answers(1500, rng)
+    scores = {name: ([scale * logits], [right]) for name, (logits, right), scale in
+              (("much", much, 2.0), ("few", few, 2.0), ("other", other, 1.0))}  # fmt: skip
+    scores["none"] = ([], [])
+    found = fit_temperatures(scores, lambda _: cross_entropy)
+    assert found["much"] == pytest.approx(2, abs=0.2)
+    assert found["other"] == pytest.approx(1, abs=0.15)
+    assert found["other"] < found["none"] < found["much"]
+    assert found["few"] == pytest.approx(found["none"], rel=0.2)

@@ -105,6 +105,19 @@ def test_a_broken_promise_refuses(champion: dict[str, Any] | None) -> None:
     assert compare(metrics("b", brand=by_chance), champion, GATE)["gate"]["passed"]
 
 
+def test_the_promise_of_a_pool_is_judged_by_all_its_members_together() -> None:
+    def member(precision: float, n: int, low: float, high: float) -> dict[str, Any]:
+        made = {"promised_precision": 0.95, "realised_precision": precision, "realised_n": n}
+        return attribute(0.8, **made, realised_interval=[low, high], promise={"pool": ["fit", "season"]})
+
+    weak = member(0.80, 50, 0.66, 0.90)
+    kept = compare(metrics("b", fit=weak, season=member(0.99, 400, 0.97, 1.0)), None, GATE)
+    assert kept["gate"]["passed"], "436 of 450 together, though one member alone is below"
+    broken = compare(metrics("b", fit=weak, season=member(0.90, 400, 0.87, 0.93)), None, GATE)
+    assert len(broken["gate"]["reasons"]) == 1
+    assert broken["gate"]["reasons"][0].startswith("fit and season: the promise is broken, 0.889 of 450 filled cells")
+
+
 def test_a_model_that_was_scored_on_nothing_is_refused() -> None:
     empty = metrics("b", brand={"kind": "open", "n": 0, "accuracy": None, "baseline": None})
     assert compare(empty, None, GATE)["gate"]["reasons"] == ["no held-out cell was scored"]

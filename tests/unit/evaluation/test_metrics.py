@@ -57,6 +57,33 @@ def test_coverage_and_calibration_error_of_a_case_done_by_hand():
     assert metrics.expected_calibration_error(confidence, right) == pytest.approx((0.1 + 0.2 + 0.7 + 0.4) / 4)
 
 
+def test_few_cells_have_a_calibration_error_though_every_confidence_is_right():
+    """What chance alone makes of it, against what it is on average over many such samples."""
+    rng = np.random.default_rng(0)
+    for n, least, most in ((45, 0.1, 0.25), (20_000, 0.0, 0.02)):
+        confidence = rng.uniform(0.5, 1, n)
+        measured = [metrics.expected_calibration_error(confidence, rng.random(n) < confidence) for _ in range(30)]
+        assert least < metrics.calibration_noise(confidence) < most
+        assert metrics.calibration_noise(confidence) == pytest.approx(np.mean(measured), rel=0.25)
+    assert metrics.calibration_noise(np.ones(50)) == 0
+
+
+def test_the_promise_is_measured_under_each_pattern_at_the_thresholds_in_force(small_model):
+    rows = frame(60, seed=14, prefix="G")
+    found = metrics.by_pattern(small_model, rows, cache.encode(rows, SCHEMA))
+    assert list(found) == ["mcar", "mar", "mnar"]
+    promised = [n for n, p in small_model.calibration.items() if p["threshold"] is not None]
+    assert promised
+    for pattern in found.values():
+        assert set(pattern) <= set(SCHEMA.attributes)
+        for name, figures in pattern.items():
+            assert 0 < figures["n"] < 60
+            assert (figures["realised_n"] > 0) <= (name in promised)
+            assert figures["realised_n"] == round(figures["coverage"] * figures["n"])
+            assert figures["observed"]["realised_n"] <= figures["n"]
+    assert found["mcar"] != found["mnar"]
+
+
 def test_every_hidden_known_cell_is_answered_once_and_compared_with_what_was_hidden(small_model):
     rows = frame(50, seed=12)
     rows.loc[:9, "colour"] = None
@@ -92,6 +119,10 @@ def test_figures_of_an_attribute_are_those_of_its_cells(small_model):
             assert figures["realised_n"] == len(accepted)
             assert figures["realised_precision"] == pytest.approx(accepted["right"].mean())
     assert summary["mean_accuracy"] == pytest.approx(np.mean([f["accuracy"] for f in summary["attributes"].values()]))
+    every = pd.concat(answers.values())
+    whole = metrics.expected_calibration_error(every["confidence"].to_numpy(), every["right"].to_numpy())
+    assert summary["ece"] == pytest.approx(whole)
+    assert summary["mean_ece"] == pytest.approx(np.mean([f["ece"] for f in summary["attributes"].values()]))
     inside = answers["price"].eval("lower <= truth <= upper").mean()
     assert summary["attributes"]["price"]["interval_coverage"] == pytest.approx(inside)
     json.loads(metrics.dump(summary))

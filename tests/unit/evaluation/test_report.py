@@ -228,3 +228,48 @@ def test_an_evaluation_shows_accuracy_beside_the_baseline_and_embeds_plots(tmp_p
     assert page.row("tags")[2] == "no hidden cells Not filled: needs 59, has 0"
     assert page.source.count("data:image/png;base64,iVBORw==") == 1
     assert "v&lt;1&gt;" in page.source
+
+
+def promise(pool: list[str] | None = None, observed: float | None = 0.97) -> dict:
+    """What an evaluation says of a promise: the second one, for what is really missing, may not be made."""
+    made = {"threshold": 0.9, "coverage": 0.5, "accepted": 300, "errors": 4, "reason": None}
+    other = made | {"threshold": observed, "accepted": 80, "errors": 0, "coverage": 0.25}
+    other["reason"] = None if observed else "needs 59 calibration cells, has 40"
+    return {"accepted": 300, "errors": 4, "pool": pool, "under": {"mcar": made, "observed": other}}
+
+
+def evaluated(**attributes: dict) -> dict:
+    """Metrics with the same figures under every pattern, but fewer right where values are rare."""
+    figures = {"kind": "open", "n": 10, "accuracy": 0.8, "baseline": 0.2, "ece": 0.061, "ece_expected": 0.052,
+               "coverage": 0.5, "promised_precision": 0.95, "realised_precision": 0.96, "realised_n": 600}  # fmt: skip
+    found = {"coverage": 0.4, "realised_precision": 0.96, "realised_n": 500}
+    patterns = {p: dict.fromkeys(attributes, found | ({"realised_precision": 0.9} if p == "mnar" else {}))
+                for p in ("mcar", "mar", "mnar")}  # fmt: skip
+    return {"attributes": {n: figures | more for n, more in attributes.items()}, "patterns": patterns}
+
+
+def test_an_evaluation_shows_what_a_promise_rests_on_and_for_whom_it_is_made(tmp_path):
+    metrics = evaluated(brand={"promise": promise()}, fit={"promise": promise(["fit", "season"])})
+    evaluation_report(metrics, tmp_path / "report.html", [])
+    page = Page(tmp_path / "report.html")
+    assert page.row("brand")[5] == "≥ 95.0% 4 of 300 calibration cells wrong"
+    assert page.row("fit")[5] == "≥ 95.0% 4 of 300 calibration cells wrong; for fit, season together"
+    assert page.row("brand")[3] == "0.061 0.052 by chance"
+
+
+def test_an_evaluation_shows_the_promise_and_what_came_true_under_each_pattern_side_by_side(tmp_path):
+    metrics = evaluated(brand={"promise": promise()}, fit={"promise": promise(observed=None)})
+    evaluation_report(metrics, tmp_path / "report.html", [])
+    page = Page(tmp_path / "report.html")
+    last = [row for row in page.rows if row and row[0] == "brand"][-1]
+    assert last == [
+        "brand", "50.0% 4 of 300 wrong", "25.0% 0 of 80 wrong", "≥ 95.0%", "96.0% of 500, coverage 40.0%",
+        "96.0% of 500, coverage 40.0%", "90.0% below of 500, coverage 40.0%",
+    ]  # fmt: skip
+    assert [row for row in page.rows if row and row[0] == "fit"][-1][2] == "none needs 59 calibration cells, has 40"
+
+
+def test_an_evaluation_of_a_model_that_promises_nothing_says_so(tmp_path):
+    metrics = evaluated(brand={"promise": {}, "promised_precision": None})
+    evaluation_report(metrics, tmp_path / "report.html", [])
+    assert "Nothing is promised of any attribute." in Page(tmp_path / "report.html").text

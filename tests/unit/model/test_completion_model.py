@@ -10,6 +10,7 @@ from small_catalog import SCHEMA, frame
 
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask, mask_of
+from attrgan.evaluation.recalibration import Recalibration
 from attrgan.features import cache
 from attrgan.model import CompletionModel, Prediction
 
@@ -222,6 +223,29 @@ def folder(small_folder, tmp_path):
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path
+
+
+def test_a_mapped_confidence_changes_no_answer_and_no_order(small_model, items):
+    """Other candidates keep theirs too, and are never more probable than the answer."""
+    maps = small_model.recalibration
+    found = []
+    try:
+        for to in (Recalibration(), Recalibration(-0.7, -1.0), Recalibration(0.3, 2.0)):
+            small_model.recalibration = dict.fromkeys(maps, to)
+            found.append(answers(small_model, items, mask_of(np.ones((len(items), len(NAMES)), bool), SCHEMA)))
+    finally:
+        small_model.recalibration = maps
+    plain = found[0]
+    for mapped in found[1:]:
+        for name, answer in mapped.items():
+            assert answer.value.tolist() == plain[name].value.tolist()
+            assert not np.allclose(answer.confidence, plain[name].confidence)
+            order = np.argsort(plain[name].confidence, kind="stable")
+            assert (np.diff(answer.confidence[order]) >= 0).all()
+            if name != "tags":
+                for sure, others in zip(answer.confidence, answer.runners_up, strict=True):
+                    assert sure + sum(p for _, p in others) <= 1.001
+                    assert all(p <= sure + 1e-4 for _, p in others)
 
 
 def test_a_saved_model_answers_as_before(small_model, items, tmp_path):

@@ -230,6 +230,9 @@ def test_a_model_folder_holds_what_the_contract_names_and_nothing_pickled(traine
     assert 0 <= metrics["adversarial"]["discriminator_accuracy"] <= 1
     calibration = json.loads((trained / "calibration.json").read_text())
     assert all(c["threshold"] is None and c["reason"].startswith("needs 59") for c in calibration.values())
+    assert all(set(c["under"]) == {"mcar", "observed"} and c["missing"] == "mcar" for c in calibration.values())
+    assert all(c["known_cells"] <= 24 for c in calibration.values())
+    assert set(metrics["patterns"]) == {"mcar", "mar", "mnar"}
 
 
 def test_holdout_rows_are_the_only_ones_never_used(trained):
