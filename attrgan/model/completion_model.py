@@ -178,7 +178,7 @@ class CompletionModel:
         scores = output.logits[name][tensor(chosen)] / self.temperature[name]
         if name in self.generator.sets:
             return self._answer_set(name, inputs, rows[chosen], scores.double())
-        probability = scores.double().softmax(-1).cpu().numpy()  # float32 tells hardly any sure answers apart
+        probability = self.probability(name, output.logits[name][tensor(chosen)])
         if name in self.vocabulary.numbers:
             return self._answer_number(name, rows[chosen], probability)
         known = self.vocabulary.values[name].values
@@ -265,7 +265,8 @@ class CompletionModel:
 
     def probability(self, name: str, logits: torch.Tensor) -> np.ndarray:
         """The calibrated distribution over the candidates of an attribute, float64 (n, V), of its scores."""
-        return np.asarray((logits / self.temperature[name]).softmax(-1).double().cpu().numpy())
+        # float32 tells hardly any sure answers apart
+        return np.asarray((logits / self.temperature[name]).double().softmax(-1).cpu().numpy())
 
     def best_number(self, name: str, probability: np.ndarray) -> np.ndarray:
         """int64 (n,): the bin whose value answers a distribution over bins, float64 (n, K)."""
