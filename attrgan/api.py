@@ -355,7 +355,7 @@ def complete(
         raise SettingsError(f"engine {engine!r} is not there: expected local")
     number, of = _shard(shard)
     drawn = _samples(samples, seed)
-    if features and storage.files(features) == [storage.filesystem(features)[1]]:
+    if features and storage.is_file(features):
         raise InputError(f"--features {features} is a file: expected the folder that `attrgan features -o` writes")
     _, loaded = reading.load_model(model)
     run_id = run_id or str(uuid.uuid4())
