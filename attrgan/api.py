@@ -381,6 +381,8 @@ def complete(
         raise SettingsError(f"engine {engine!r} is not there: expected local")
     number, of = _shard(shard)
     drawn = _samples(samples, seed)
+    if features and storage.is_file(features):
+        raise InputError(f"--features {features} is a file: expected the folder that `attrgan features -o` writes")
     _, loaded = reading.load_model(model)
     suspended = _suspended(drift, loaded)
     run_id = run_id or str(uuid.uuid4())

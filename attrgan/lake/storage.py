@@ -35,6 +35,12 @@ def exists(place: str | Path) -> bool:
     return bool(fs.exists(path))
 
 
+def is_file(place: str | Path) -> bool:
+    """Whether there is a file, not a folder, at the place."""
+    fs, path = filesystem(place)
+    return bool(fs.isfile(path))
+
+
 def local_path(place: str | Path) -> Path | None:
     """The path of a place on this machine's disk, or None for one in an object store."""
     fs, path = filesystem(place)

@@ -18,6 +18,7 @@ from small_catalog import SCHEMA, catalog, with_gaps
 
 from attrgan import api
 from attrgan.completion.decisions import Decider
+from attrgan.errors import InputError
 from attrgan.features import cache
 from attrgan.lake.catalog import to_frame
 from attrgan.model import CompletionModel
@@ -239,6 +240,11 @@ def test_without_a_feature_cache_everything_is_decided(items, small_folder, tmp_
     for i in range(2):
         counts, _ = run(items, small_folder, tmp_path / str(i), None)
         assert (counts["decided_cells"], counts["decisions_reused"]) == (counts["cells"], 0)
+
+
+def test_a_feature_cache_that_is_a_file_is_bad_input(items, small_folder, tmp_path):
+    with pytest.raises(InputError, match="is a file: expected the folder"):
+        run(items, small_folder, tmp_path / "out", str(items))
 
 
 def test_samples_are_drawn_anew_beside_decisions_that_are_taken_over(items, small_folder, tmp_path):
