@@ -63,7 +63,7 @@ class Decider:
     def place(self) -> str:
         """The folder of the decisions."""
         model = self.model
-        deciders = [FORMAT, __version__, cache.encoder_version(model.schema), self.review_confidence]
+        deciders = [FORMAT, str(CELLS), __version__, cache.encoder_version(model.schema), self.review_confidence]
         deciders += [model.calibration, model.temperature, model.estimate]
         digest = hashlib.sha256(json.dumps(deciders, sort_keys=True).encode()).hexdigest()[:10]
         return storage.join(self.cache_place or "", f"decisions-{model.version}-{digest}")
