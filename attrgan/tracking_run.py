@@ -140,7 +140,10 @@ def signature(schema: Schema) -> "ModelSignature":
     texts = ("attribute", "value", "status", "source", "evidence", "model_version")
     outputs: list[Any] = [ColSpec(anything, schema.id)]
     outputs += [ColSpec(DataType.string, name, required=False) for name in texts]
-    outputs += [ColSpec(DataType.double, name, required=False) for name in ("number", "lower", "upper", "confidence")]
+    outputs += [
+        ColSpec(DataType.double, name, required=False)
+        for name in ("number", "lower", "upper", "expected", "confidence")
+    ]
     return ModelSignature(inputs=Columns(inputs), outputs=Columns(outputs))
 
 

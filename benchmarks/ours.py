@@ -137,6 +137,8 @@ def _complete(task: Task, folder: Path, features: str, seconds: dict[str, float]
     found = completions(model, frame, encoded)
     seconds["complete"] = time.perf_counter() - started
     numeric = found["attribute"].map(task.set.kinds) == "numeric"
-    value = found["value"].astype(object).where(~numeric, found["number"])
+    value = (
+        found["value"].astype(object).where(~numeric, found["expected" if task.set.protocol == "mcar" else "number"])
+    )
     answers = pd.DataFrame({ID: found[ID], "attribute": found["attribute"], "value": value})
     return answers.assign(confidence=found["confidence"].astype(float))

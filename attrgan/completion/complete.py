@@ -43,6 +43,7 @@ ANSWER = {
     "number": pa.float64(),
     "lower": pa.float64(),
     "upper": pa.float64(),
+    "expected": pa.float64(),
     "confidence": pa.float64(),
     "threshold": pa.float64(),
     "status": pa.string(),
@@ -154,8 +155,8 @@ def completions(
         leave: bool (rows, A), cells that are not completed whatever they hold.
 
     Returns:
-        One row per cell in the order of items and attributes: id, attribute, value, number, lower, upper, confidence,
-        threshold, status, source, evidence.
+        One row per cell in the order of items and attributes: id, attribute, value, number, lower, upper, expected,
+        confidence, threshold, status, source, evidence.
     """
     from attrgan.evaluation.hiding import mask_of
     from attrgan.features import cache
@@ -173,7 +174,7 @@ def completions(
     for order, (name, answer) in enumerate(answers.items()):
         part = pd.DataFrame({"row": answer.rows, "order": order, schema.id: frame[schema.id].to_numpy()[answer.rows]})
         part["attribute"] = name
-        number, part["lower"], part["upper"] = _within_limits(answer, schema.attributes[name])
+        number, part["lower"], part["upper"], part["expected"] = _within_limits(answer, schema.attributes[name])
         part["number"] = number
         part["value"] = (
             [number_text(n, name in (whole_numbers or set()), (forms or {}).get(name)) for n in number]
@@ -253,7 +254,7 @@ def _rule_out(
         found = {"applicability": {"column": category, **asdict(why)}, "levels": {"attributes": 1.0}}
         instead = [[part["value"].iloc[i], round(float(answer.confidence[i]), 4)]]
         evidence.append(json.dumps(found | {"other_candidates": instead}, ensure_ascii=False))
-    changed: dict[str, Any] = dict.fromkeys(("number", "lower", "upper", "threshold"), np.nan) | {
+    changed: dict[str, Any] = dict.fromkeys(("number", "lower", "upper", "expected", "threshold"), np.nan) | {
         "value": attribute.not_applicable, "source": "generator", "evidence": evidence,
         "confidence": [why.confidence for why in cells.values()],
         "status": "review" if attribute.mode == "suggest" else "not_applicable",
@@ -262,14 +263,12 @@ def _rule_out(
         part.loc[list(cells), column] = found
 
 
-def _within_limits(answer: "Prediction", attribute: Attribute) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """number, lower and upper, none of them outside `min` … `max`."""
+def _within_limits(answer: "Prediction", attribute: Attribute) -> tuple[np.ndarray, ...]:
+    """number, lower, upper and expected, none of them outside `min` … `max`."""
     if attribute.min is None and attribute.max is None:
-        return answer.number, answer.lower, answer.upper
-    number, lower, upper = (
-        np.clip(n, attribute.min, attribute.max) for n in (answer.number, answer.lower, answer.upper)
-    )
-    return number, lower, upper
+        return answer.number, answer.lower, answer.upper, answer.expected
+    found = (answer.number, answer.lower, answer.upper, answer.expected)
+    return tuple(np.clip(n, attribute.min, attribute.max) for n in found)
 
 
 def number_text(number: float, whole: bool, form: Form | None = None) -> str | None:

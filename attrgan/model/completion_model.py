@@ -43,7 +43,8 @@ class Prediction:
         rows: int64 (n,): the items asked about.
         value: object (n,): the best value as a string.
         confidence: float64 (n,): the calibrated probability that it is right.
-        number, lower, upper: float64 (n,), for numeric attributes.
+        number, lower, upper: float64 (n,), for numeric attributes; expected: the mean of the distribution, the best
+            guess where squared errors count.
         span: int64 (n, 2): first token and number of tokens where the value stands in the item's text, −1 where not;
             of a `multi` attribute where its first member stands, if all of them do.
         copied: bool (n,): the value is a span that no known value spells.
@@ -63,6 +64,7 @@ class Prediction:
     number: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    expected: np.ndarray
     span: np.ndarray
     copied: np.ndarray
     voted: np.ndarray
@@ -193,7 +195,7 @@ class CompletionModel:
             rows=rows[chosen],
             value=np.array([s[0] for s in strings], dtype=object),
             confidence=probability[np.arange(len(chosen)), best[:, 0]],
-            number=empty, lower=empty, upper=empty, span=span, copied=best[:, 0] >= len(known),
+            number=empty, lower=empty, upper=empty, expected=empty, span=span, copied=best[:, 0] >= len(known),
             voted=(best[:, 0] < len(known)) & (unvoted != best[:, 0]),
             neighbours=self._neighbours(name, inputs, rows[chosen], best[:, 0]),
             runners_up=[
@@ -219,7 +221,7 @@ class CompletionModel:
             rows=rows,
             value=np.array(written, dtype=object),
             confidence=log_probability.exp().clamp(max=1).cpu().numpy(),
-            number=empty, lower=empty, upper=empty,
+            number=empty, lower=empty, upper=empty, expected=empty,
             span=np.array(first, np.int64).reshape(n, 2),
             copied=np.zeros(n, bool), voted=np.zeros(n, bool), neighbours=[[] for _ in range(n)],
             runners_up=[
@@ -259,6 +261,7 @@ class CompletionModel:
         return Prediction(
             rows=rows, value=value.astype(object), confidence=np.minimum(mass[np.arange(n), best], 1.0), number=value,
             lower=np.minimum(lower, value), upper=np.maximum(upper, value),
+            expected=probability @ numbers.value,
             span=np.full((n, 2), -1), copied=np.zeros(n, bool), voted=np.zeros(n, bool),
             runners_up=[[] for _ in range(n)], neighbours=[[] for _ in range(n)], best=best[:, None],
         )  # fmt: skip
@@ -407,7 +410,7 @@ def _no_answer(rows: np.ndarray) -> Prediction:
     n, unknown = len(rows), np.full(len(rows), np.nan)
     return Prediction(
         rows=rows, value=np.full(n, None, dtype=object), confidence=np.zeros(n), number=unknown, lower=unknown,
-        upper=unknown, span=np.full((n, 2), -1), copied=np.zeros(n, bool), voted=np.zeros(n, bool),
+        upper=unknown, expected=unknown, span=np.full((n, 2), -1), copied=np.zeros(n, bool), voted=np.zeros(n, bool),
         runners_up=[[] for _ in range(n)], neighbours=[[] for _ in range(n)],
     )  # fmt: skip
 
@@ -435,7 +438,7 @@ def _join(parts: list[Prediction]) -> Prediction:
     """Batches as one prediction, in the order of the rows."""
     arrays = {
         name: np.concatenate([getattr(p, name) for p in parts])
-        for name in ("rows", "value", "confidence", "number", "lower", "upper", "span", "copied", "voted")
+        for name in ("rows", "value", "confidence", "number", "lower", "upper", "expected", "span", "copied", "voted")
     }
     order = np.argsort(arrays["rows"], kind="stable")
     runners_up, neighbours = ([r for p in parts for r in getattr(p, name)] for name in ("runners_up", "neighbours"))

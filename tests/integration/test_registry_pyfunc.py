@@ -87,7 +87,7 @@ def test_it_answers_as_the_model_itself(folder: Path, pyfunc: Path) -> None:
     assert answers(found) == answers(expected)
     assert len(found) == int(rows[list(SCHEMA.attributes)].isna().sum().sum())
     assert list(found.columns) == [
-        "product_id", "attribute", "value", "number", "lower", "upper",
+        "product_id", "attribute", "value", "number", "lower", "upper", "expected",
         "confidence", "status", "source", "evidence", "model_version",
     ]  # fmt: skip
     assert set(found["product_id"]) <= set(rows["product_id"])

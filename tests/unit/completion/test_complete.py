@@ -23,7 +23,7 @@ from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
 
 COLUMNS = [
     ("sku", pa.string()), ("attribute", pa.string()), ("value", pa.string()), ("number", pa.float64()),
-    ("lower", pa.float64()), ("upper", pa.float64()), ("confidence", pa.float64()),
+    ("lower", pa.float64()), ("upper", pa.float64()), ("expected", pa.float64()), ("confidence", pa.float64()),
     ("threshold", pa.float64()), ("status", pa.string()), ("source", pa.string()), ("evidence", pa.string()),
     ("model_version", pa.string()), ("run_id", pa.string()), ("completed_at", pa.string()),
 ]  # fmt: skip
@@ -140,8 +140,8 @@ def test_no_number_is_outside_the_limits_of_the_schema(small_model, table):
     schema = SCHEMA.model_copy(update={"attributes": SCHEMA.attributes | {"price": price}})
     limited = CompletionModel(schema, small_model.vocabulary, small_model.generator)
     answers = limited.complete(to_frame(table, SCHEMA)).query("attribute == 'price'")
-    assert answers[["number", "lower", "upper"]].to_numpy().min() == 20
-    assert answers[["number", "lower", "upper"]].to_numpy().max() == 30
+    assert answers[["number", "lower", "upper", "expected"]].to_numpy().min() == 20
+    assert answers[["number", "lower", "upper", "expected"]].to_numpy().max() == 30
     assert answers["value"].astype(float).between(20, 30).all()
 
 

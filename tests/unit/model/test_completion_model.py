@@ -36,7 +36,7 @@ def assert_same(one: dict[str, Prediction], other: dict[str, Prediction], tolera
     assert one.keys() == other.keys()
     for name in one:
         assert list(one[name].value) == list(other[name].value), name
-        for field in ("confidence", "number", "lower", "upper", "span"):
+        for field in ("confidence", "number", "lower", "upper", "expected", "span"):
             np.testing.assert_allclose(getattr(one[name], field), getattr(other[name], field), atol=tolerance)
 
 
