@@ -7,8 +7,10 @@ Where the blanks of its category say that the attribute does not apply (`model/a
 Given values are never touched: the output is the input table with null cells replaced.
 """
 
+import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +55,17 @@ ANSWER = {
 """The columns of an answer between the id and those of the run."""
 
 
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Keeps the garbage collector from looking, again and again, through what is there before: a sixth of the time."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@_frozen()
 def complete_table(
     model: "CompletionModel", table: pa.Table, stage: Path, *, run_id: str, cache_place: str | None = None,
     review_confidence: float = REVIEW_CONFIDENCE, keep_decisions: int = 3, samples: int | None = None, seed: int = 0,
