@@ -88,7 +88,7 @@ def test_it_answers_as_the_model_itself(folder: Path, pyfunc: Path) -> None:
     assert len(found) == int(rows[list(SCHEMA.attributes)].isna().sum().sum())
     assert list(found.columns) == [
         "product_id", "attribute", "value", "number", "lower", "upper", "expected",
-        "confidence", "status", "source", "evidence", "model_version",
+        "confidence", "threshold", "status", "source", "evidence", "model_version",
     ]  # fmt: skip
     assert set(found["product_id"]) <= set(rows["product_id"])
     assert set(found["model_version"]) == {model.version}
