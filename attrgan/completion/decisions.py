@@ -132,7 +132,7 @@ class Decider:
     def _written(self, kept: pa.ChunkedArray, frame: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
         """Kept decisions on the rows as `completions` returns them, numbers in the form of tonight's column."""
         schema = self.model.schema
-        cells = pa.Table.from_struct_array(pc.list_flatten(kept)).to_pandas()
+        cells = pa.Table.from_struct_array(pc.list_flatten(kept.combine_chunks())).to_pandas()
         for name, attribute in schema.attributes.items():
             if attribute.kind == "numeric":
                 at = np.flatnonzero((cells["attribute"] == name) & (cells["status"] != "not_applicable"))

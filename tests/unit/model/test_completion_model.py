@@ -239,7 +239,8 @@ def test_a_mapped_confidence_changes_no_answer_and_no_order(small_model, items):
     for mapped in found[1:]:
         for name, answer in mapped.items():
             assert answer.value.tolist() == plain[name].value.tolist()
-            assert not np.allclose(answer.confidence, plain[name].confidence)
+            unsure = plain[name].confidence < 0.999
+            assert not np.isclose(answer.confidence, plain[name].confidence)[unsure].any()
             order = np.argsort(plain[name].confidence, kind="stable")
             assert (np.diff(answer.confidence[order]) >= 0).all()
             if name != "tags":

@@ -112,9 +112,9 @@ def test_thresholds_rest_on_an_audit_where_it_has_enough_cells_else_on_hidden_on
     assert audited["cells"] == len(empty("neckline"))
     assert audited["label_counts"]["hidden"] == without["neckline"]["cells"]
     assert (promises["tags"]["labels"], promises["tags"]["label_counts"]["reviews"]) == ("hidden", 3)
-    assert {name: p for name, p in promises.items() if name not in ("neckline", "tags")} == {
-        name: p for name, p in without.items() if name not in ("neckline", "tags")
-    }
+    for name in set(promises) - {"neckline", "tags"}:  # confidences are drawn towards a common map, so they may move
+        same = ("temperature", "cells", "known_cells", "labels", "label_counts")
+        assert {key: promises[name][key] for key in same} == {key: without[name][key] for key in same}
 
 
 def test_answers_of_the_queue_set_no_threshold(models):
