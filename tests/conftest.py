@@ -1,6 +1,8 @@
 """Real models for every test that needs one, trained once per session."""
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,26 @@ def fresh_settings() -> object:
     settings.cache_clear()
     yield
     settings.cache_clear()
+
+
+@pytest.fixture
+def attrgan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command line in this process, in a folder of its own; returns exit code, standard output and error."""
+    from attrgan import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["attrgan", *map(str, words)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run

@@ -5,6 +5,7 @@ decided per batch, not here: hiding a cell never changes an `Inputs`.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -34,14 +35,18 @@ class Matches:
 
     def find(self, row: np.ndarray, attribute: int, value: np.ndarray) -> np.ndarray:
         """int64 of the shape of row: which match is the one of this row's attribute and value, −1 where none is."""
-        many = int(max(self.value.max(initial=0), value.max(initial=0))) + 1
-        groups = int(max(self.attribute.max(initial=0), attribute)) + 1
-        known = (self.row * groups + self.attribute) * many + self.value
-        asked = (row * groups + attribute) * many + value
-        at = np.searchsorted(known, asked)
-        found = at < len(known)
-        found[found] = known[at[found]] == asked[found]
-        return np.where(found & (value >= 0), at, -1)
+        attributes, values, keys = self._keys
+        if not len(keys) or attribute >= attributes:
+            return np.full(row.shape, -1)
+        asked = (row * attributes + attribute) * values + value
+        at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+        return np.where((keys[at] == asked) & (value >= 0) & (value < values), at, -1)
+
+    @cached_property
+    def _keys(self) -> tuple[int, int, np.ndarray]:
+        """How many attributes and values there are at most; row, attribute and value of each match as one number."""
+        attributes, values = int(self.attribute.max(initial=0)) + 1, int(self.value.max(initial=0)) + 1
+        return attributes, values, (self.row * attributes + self.attribute) * values + self.value
 
 
 @dataclass
@@ -132,7 +137,7 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary, spell
     token_offsets = offsets(features["text.word"])
     wide = vocabulary.wide.index(flat(features["text.wide"]))
     rows = len(frame)
-    phrases = _phrases(tokens, token_offsets) if spelled else []
+    phrases = _phrases(tokens, token_offsets)
     return Inputs(
         codes=np.stack(codes, 1) if codes else np.empty((rows, 0), np.int64),
         sets=sets,
@@ -145,10 +150,10 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary, spell
         sequences={name: _sequence(features, name, fitted) for name, fitted in vocabulary.sequences.items()},
         vectors={name: fitted_vectors(features, name, fitted) for name, fitted in vocabulary.vectors.items()},
         word_vectors=_word_vectors(features, vocabulary.word_vector, token_offsets),
-        matches=find_values(tokens, token_offsets, vocabulary),
+        matches=find_values(phrases, token_offsets, vocabulary),
         strangers=list(strangers),
         copies=_copies(codes, list(strangers), phrases, token_offsets, vocabulary, spelled),
-        repeats=_repeats(phrases, token_offsets),
+        repeats=_repeats(phrases if spelled else [], token_offsets),
         retrieval=retrieval_vectors(
             wide, offsets(features["text.wide"]), vocabulary.idf, *item_vectors(features, "language")
         ),
@@ -195,14 +200,27 @@ def _sequence(
     return steps.astype(np.float32), codes.reshape(-1, columns) if columns else codes, step_offsets, statistics
 
 
-def find_values(tokens: dict[str, np.ndarray], token_offsets: np.ndarray, vocabulary: Vocabulary) -> Matches:
+Phrases = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""For 1 … MAX_PHRASE words: (hash uint64, first token, row) of every phrase that lies within a column of an item."""
+
+
+def _phrases(tokens: dict[str, np.ndarray], token_offsets: np.ndarray) -> Phrases:
+    row = np.repeat(np.arange(len(token_offsets) - 1), np.diff(token_offsets))
+    found = []
+    for n, phrase in enumerate(text.phrase_hashes(tokens["hash"][: len(row)], MAX_PHRASE), start=1):
+        last = np.arange(n - 1, len(row))
+        first = last - n + 1
+        inside = (row[first] == row[last]) & (tokens["column"][first] == tokens["column"][last])
+        found.append((phrase[inside], first[inside], row[first[inside]]))
+    return found
+
+
+def find_values(phrases: Phrases, token_offsets: np.ndarray, vocabulary: Vocabulary) -> Matches:
     """Finds every value of the vocabulary, up to MAX_PHRASE words long, in the items' texts."""
-    found: list[np.ndarray] = []
-    phrases = text.phrase_hashes(tokens["hash"], MAX_PHRASE) if token_offsets[-1] else []
-    row_of_token = np.repeat(np.arange(len(token_offsets) - 1), np.diff(token_offsets))
+    found = [np.empty((5, 0), np.int64)]
     for attribute, known in enumerate(vocabulary.values.values()):
         words = [text.encode_value(value)[0] for value in known.values]
-        for length, phrase in enumerate(phrases, start=1):
+        for length, (phrase, first, row) in enumerate(phrases, start=1):
             of_length = [i for i, w in enumerate(words) if len(w) == length]
             if not of_length:
                 continue
@@ -210,14 +228,10 @@ def find_values(tokens: dict[str, np.ndarray], token_offsets: np.ndarray, vocabu
             order = np.argsort(hashes, kind="stable")
             position = np.minimum(np.searchsorted(hashes[order], phrase), len(order) - 1)
             hit = np.flatnonzero(hashes[order][position] == phrase)
-            last = hit + length - 1  # a phrase lies within one column of one item
-            hit = hit[(row_of_token[hit] == row_of_token[last]) & (tokens["column"][hit] == tokens["column"][last])]
             value = np.array(of_length)[order[position[hit]]]
-            found.append(
-                np.stack([row_of_token[hit], np.full(len(hit), attribute), value, hit, np.full(len(hit), length)])
-            )
-    table = np.concatenate(found, 1) if found else np.empty((5, 0), np.int64)
-    return _first_places(table, token_offsets)
+            same = np.full(len(hit), attribute), value, first[hit], np.full(len(hit), length)
+            found.append(np.stack([row[hit], *same]))
+    return _first_places(np.concatenate(found, 1), token_offsets)
 
 
 def _first_places(table: np.ndarray, token_offsets: np.ndarray) -> Matches:
@@ -244,21 +258,6 @@ def span_text(texts: list[np.ndarray], inputs: Inputs, row: int, token: int, len
     """A span as it stands in the item's text; `texts`: the text columns, object (N,) each."""
     column, start, end = place(inputs, row, token, length)
     return str(texts[column][row])[start:end] if end else ""
-
-
-Phrases = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""For 1 … MAX_PHRASE words: (hash uint64, first token, row) of every phrase that lies within a column of an item."""
-
-
-def _phrases(tokens: dict[str, np.ndarray], token_offsets: np.ndarray) -> Phrases:
-    row = np.repeat(np.arange(len(token_offsets) - 1), np.diff(token_offsets))
-    found = []
-    for n, phrase in enumerate(text.phrase_hashes(tokens["hash"][: len(row)], MAX_PHRASE), start=1):
-        last = np.arange(n - 1, len(row))
-        first = last - n + 1
-        inside = (row[first] == row[last]) & (tokens["column"][first] == tokens["column"][last])
-        found.append((phrase[inside], first[inside], row[first[inside]]))
-    return found
 
 
 def _copies(

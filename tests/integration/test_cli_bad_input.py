@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from attrgan import cli
 from attrgan.evaluation.splits import split
 from attrgan.lake.catalog import read_catalog
 
@@ -17,25 +16,6 @@ SMALLEST = Path(__file__).parents[2] / "examples" / "smallest"
 CATALOG, SCHEMA = SMALLEST / "catalog.csv", SMALLEST / "schema.yaml"
 HEADER = "id,title,brand,colour,material,size,price\n"
 ROW = "A1,White towel,Lumi,,linen,50 x 100 cm,20.35\n"
-
-
-@pytest.fixture
-def attrgan(monkeypatch, capsys, tmp_path):
-    """Runs a command line in this process; returns exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["attrgan", *map(str, words)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def refused(result: tuple[int, str, str], *says: str) -> None:

@@ -1,39 +1,26 @@
 """`attrgan undo` and `attrgan vacuum` by the real command line."""
 
 import json
-import sys
 
 import completed_catalog as made
 import pyarrow.parquet as pq
 import pytest
 
-from attrgan import cli
 from attrgan.lake import tables
 
 DT = "2026-01-01"
 
 
 @pytest.fixture
-def attrgan(monkeypatch, capsys, tmp_path):
-    """Runs a command line in a folder with a warehouse; returns exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["attrgan", *map(str, words)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
+def attrgan(attrgan, tmp_path):
+    """The command line, in a folder with a warehouse."""
     valid = made.catalog()
     shard, validation = made.completed(tmp_path / "c", valid), made.validated(tmp_path / "v", valid)
-    published = run("publish", shard, "--validation", validation, "--warehouse", "w", "--dt", DT, "--run-id", "night")
+    published = attrgan(
+        "publish", shard, "--validation", validation, "--warehouse", "w", "--dt", DT, "--run-id", "night"
+    )
     assert published[0] == 0, published[2]
-    return run
+    return attrgan
 
 
 def empty_brands():

@@ -1,35 +1,16 @@
 """The review by its commands: what they say, and the exit code they end with."""
 
 import json
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from attrgan import api, cli
+from attrgan import api
 from attrgan.lake import tables
 from attrgan.review import answers, sheet
 
 SMALLEST = Path(__file__).parents[3] / "examples" / "smallest"
-
-
-@pytest.fixture
-def attrgan(monkeypatch, capsys, tmp_path):
-    """Runs a command line in this process; returns exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["attrgan", *words])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_a_sheet_goes_out_and_comes_back_by_three_commands(made, attrgan, tmp_path):
