@@ -670,6 +670,11 @@ def main() -> None:
         )
         sys.exit(1)
     except Exception as error:
+        from attrgan.lake import s3
+
+        if told := s3.explained(error):
+            typer.echo(f"attrgan: {told}", err=True)
+            sys.exit(told.exit_code)
         typer.echo(f"attrgan: a fault of ours ({type(error).__name__}: {error}); ATTRGAN_DEBUG=1 shows where", err=True)
         if os.environ.get("ATTRGAN_DEBUG"):
             raise
