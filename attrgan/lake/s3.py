@@ -10,7 +10,9 @@ identity, the container's or the machine's role, and renew those that expire whi
 
 import os
 import re
+import time
 from collections.abc import Callable
+from secrets import SystemRandom
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -103,16 +105,22 @@ def table_options() -> dict[str, str]:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """What deltalake does in an object store: failures in one sentence; what broke off is asked for twice again."""
-    for last in (False, False, True):
+    """What deltalake does in an object store, its failures in one sentence.
+
+    Its client repeats requests, but neither a commit (which may have been made although its answer was lost) nor the
+    reading of a body: where these broke off, the whole call is made again, which therefore must look at what is there.
+    """
+    random, attempts = SystemRandom(), settings().s3.attempts
+    for attempt in range(1, attempts + 1):
         try:
             return call()
         except OSError as error:
             told = explained(error)
             if told is None:
                 raise
-            if last or isinstance(told, SettingsError):
+            if attempt == attempts or isinstance(told, SettingsError) or "max_retries" in str(error):
                 raise told from None
+        time.sleep(random.uniform(0, min(4.0, 0.1 * 2**attempt)))
     raise AssertionError
 
 
