@@ -33,18 +33,7 @@ _DENIED = {
     "SignatureDoesNotMatch": "the secret key does not fit the access key",
 }
 _WRONG_REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "301")
-_AGAIN = (
-    "ExpiredToken",
-    "SlowDown",
-    "ServiceUnavailable",
-    "InternalError",
-    "RequestTimeout",
-    "Throttling",
-    "500",
-    "502",
-    "503",
-    "504",
-)
+_BUSY = ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "500", "502", "503", "504")
 
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound")
 _UNREACHABLE = ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "SSLError")
@@ -144,6 +133,8 @@ def explained(error: BaseException, bucket: str | None = None) -> AttrGANError |
             f"no credentials for {at} ({_short(error)}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
             "a role or `s3.airflow_conn_id`"
         )
+    if code == "ExpiredToken":
+        return StoreError(f"the session token has expired at {at}: run it again with a new one")
     if code in _WRONG_REGION:
         return SettingsError(f"{at} is of another region ({_short(error)}): set `s3.region` to it")
     if kind in _UNREACHABLE:
@@ -151,7 +142,7 @@ def explained(error: BaseException, bucket: str | None = None) -> AttrGANError |
             f"the object store of {at} cannot be reached ({_short(error)}): see that it runs and that "
             "`s3.endpoint_url` and `s3.region` name it"
         )
-    if code in _AGAIN or kind in _BROKEN_OFF:
+    if code in _BUSY or kind in _BROKEN_OFF:
         return StoreError(f"the object store of {at} did not answer in {settings().s3.attempts} attempts "
                           f"({_short(error)}): run it again")  # fmt: skip
     return None
