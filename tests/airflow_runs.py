@@ -28,6 +28,7 @@ def environment(**variables: str) -> dict[str, str]:
         "AIRFLOW_HOME": str(home()),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",  # a machine that is busy with something else
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT)]),  # this checkout, whatever is installed

@@ -1,12 +1,13 @@
 """Runs DAGs as `airflow dags test` does, several in one process. Reads a JSON object from standard input:
 
 `{"command": [...] or null, "answer": PATH, "runs": [{"dag_id", "logical_date" or null, "conf", "env", "approve",
-"timeouts"}]}`
+"timeouts", "run_after"}]}`
 
 and writes to PATH, for each run, its `state`, its `run_id` and its `tasks`:
 `{"complete[0]": {"state", "tries", "seconds"}}`.
 `command` stands in for the `attrgan` command; `approve` ("Approve" or "Reject") is the answer to the task `approval`,
-given through Airflow's REST API as soon as it waits for one; `timeouts` gives tasks other seconds to run.
+given through Airflow's REST API as soon as it waits for one; `timeouts` gives tasks other seconds to run;
+a run of the same `run_after` as one before has its id.
 """
 
 import json
@@ -53,7 +54,7 @@ def described(ti):
     return {"state": ti.state and str(ti.state), "tries": ti.try_number, "seconds": seconds}
 
 
-def run(dag_id, logical_date=None, conf=None, env=None, approve=None, timeouts=None):
+def run(dag_id, logical_date=None, conf=None, env=None, approve=None, timeouts=None, run_after=None):
     os.environ.clear()
     os.environ.update(ENVIRONMENT | (env or {}))
     import_module("attrgan.config").settings.cache_clear()
@@ -66,13 +67,13 @@ def run(dag_id, logical_date=None, conf=None, env=None, approve=None, timeouts=N
     dag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder").dags[dag_id]
     for task_id, seconds in (timeouts or {}).items():
         dag.get_task(task_id).execution_timeout = timedelta(seconds=seconds)
-    date = datetime.fromisoformat(logical_date) if logical_date else None
+    date, after = (datetime.fromisoformat(text) if text else None for text in (logical_date, run_after))
     sys.stdout.write(f"\n=== {dag_id} {logical_date} {conf}\n")
     sys.stdout.flush()
     over = threading.Event()
     if approve:
         threading.Thread(target=answer, args=(dag_id, approve, over), daemon=True).start()
-    done = dag.test(logical_date=date, run_conf=conf or {})
+    done = dag.test(run_after=after, logical_date=date, run_conf=conf or {})
     over.set()
     names = {t: t.task_id + (f"[{t.map_index}]" if t.map_index >= 0 else "") for t in done.get_task_instances()}
     tasks = {name: described(ti) for ti, name in names.items()}

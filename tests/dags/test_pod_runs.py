@@ -258,7 +258,8 @@ def test_a_training_pod_that_finds_no_node_or_loses_it_is_tried_again(runs):
 
 def test_a_worker_that_died_finds_its_pod_again(cluster, lake):
     go_on = lake / "go-on"
-    asked = spec_of("worker-died", {"logical_date": "2017-03-07T00:00:00+00:00", "until": {"validate": str(go_on)}})
+    asked = spec_of("worker-died", {"conf": DT, "until": {"validate": str(go_on)}})
+    asked["run_after"] = "2017-03-07T00:00:00+00:00"
     here = {"case": "worker-died", "app.kubernetes.io/component": "validate"}
     airflow_runs.migrated()
     worker = subprocess.Popen(

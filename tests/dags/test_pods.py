@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 from types import SimpleNamespace
 
+import airflow_runs
 import pendulum
 import pytest
+from kubernetes_server import ROLE
 
 from attrgan.config import Settings, settings
 from attrgan.errors import SettingsError
 
 DAGS = ["nightly_completion", "promote_model", "train_model"]
 SHARDS = ["/lake/runs/complete/0-of-2", "/lake/runs/complete/1-of-2"]
+RUNBOOK = airflow_runs.ROOT / "docs" / "runbooks" / "kubernetes.md"
 CLUSTER = {
     "image": "registry/attrgan@sha256:abc",
     "namespace": "catalog",
@@ -251,3 +255,15 @@ def test_only_a_date_without_landing_files_skips(pods):
     nightly = pods["nightly_completion"]
     skipping = {t: pod_of(nightly, t)[0].skip_on_exit_code for t in verbs(nightly)}
     assert {t: codes for t, codes in skipping.items() if codes} == {"landing": [3]}
+
+
+def test_the_runbook_names_the_rights_that_the_operator_needs():
+    rows = re.findall(r"^\s*\| (`[a-z/]+`) \| (`[a-z` ]+) \|", RUNBOOK.read_text(), re.M)
+    named = {(resource.strip("`"), verb) for resource, verbs in rows for verb in re.findall(r"[a-z]+", verbs)}
+    assert named == ROLE
+
+
+def test_the_runbook_makes_a_pool_for_training_that_counts_deferred_tasks(parse):
+    made = re.findall(r"airflow pools set (\w+) .*--include-deferred", RUNBOOK.read_text())
+    train = parse(RUNNER="kubernetes")["train_model"].get_task("train")
+    assert (train.deferrable, [train.pool]) == (True, made)
