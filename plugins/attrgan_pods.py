@@ -91,7 +91,10 @@ class AttrganPodOperator(KubernetesPodOperator):
             return
         now = self._as_it_is(remote_pod)
         if now is None or now.status.phase not in PodPhase.terminal_states:
-            self._end(remote_pod if now is None else now)
+            self._read_pod_events(remote_pod, reraise=False)
+            if now:
+                self.patch_already_checked(now, reraise=False)
+                self.pod_manager.delete_pod(now)
             raise AirflowException(story(now, remote_pod.metadata.name, self.base_container_name, sys.exception()))
         lacking: AirflowException | None = None
         if now.status.phase == PodPhase.SUCCEEDED:
@@ -119,12 +122,6 @@ class AttrganPodOperator(KubernetesPodOperator):
             if error.status == 404:
                 return None
             raise
-
-    def _end(self, pod: k8s.V1Pod) -> None:
-        """Deletes a pod that nobody waits for any more, and logs what the cluster says about it."""
-        self._read_pod_events(pod, reraise=False)
-        self.patch_already_checked(pod, reraise=False)
-        self.pod_manager.delete_pod(pod)
 
 
 def _lasting(pod: k8s.V1Pod | None) -> k8s.V1Pod | None:
