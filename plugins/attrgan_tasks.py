@@ -5,10 +5,12 @@
 - `local`: a process on the worker's machine (`AttrganProcessOperator`), without a shell;
 - `kubernetes`: a pod (`attrgan_pods.AttrganPodOperator`), imported only then, because that import takes a second.
 
-The exit code decides what Airflow does, the same either way: 0 is success; 2 (bad input) and 3 (a gate says no) fail
-without retries, since the same input gives the same answer, unless the task lists the code in `skip_on`; anything else
-(1, a signal, out of memory) is retried. Tasks hand over folders with manifests; nothing goes through XCom except the
-short list of shard folders. Nothing heavier than `attrgan.config` is imported here: DAG files are parsed all the time.
+The exit code decides what Airflow does, the same either way: 2 (bad input) and 3 (a gate says no) fail without retries,
+since the same input gives the same answer, unless the task lists the code in `skip_on`; anything else (1, a signal, out
+of memory) is retried. 0 is success only with the manifest of this run (`check_result`).
+
+Tasks hand over folders with manifests; nothing goes through XCom except the short list of shard folders. Nothing
+heavier than `attrgan.config` is imported here: DAG files are parsed all the time.
 """
 
 import json
@@ -35,6 +37,8 @@ COMMAND = [sys.executable, "-m", "attrgan"]
 
 FINAL = (2, 3)
 """Exit codes that a retry cannot change: bad input, and a gate that says no."""
+
+_SEEN_BY_BOTH = "was it `attrgan` that ran, and is that place the same for it and for Airflow's workers?"
 
 KILL_AFTER_SECONDS = 3
 """From SIGTERM to SIGKILL; shorter than the 5 s after which Airflow kills the task that would send it."""
@@ -77,6 +81,33 @@ def judge(code: int, said: str, skip_on: Sequence[int]) -> None:
         raise AirflowFailException(said or f"attrgan ended with exit code {code}")
     if code:
         raise AirflowException(f"attrgan ended with exit code {code}: {said}")
+
+
+def check_result(arguments: Sequence[Any]) -> None:
+    """Raises AirflowException, which is retried, unless a verb that has ended with 0 left what it was started for.
+
+    - A verb with `-o DIR` must have left a manifest there: finished, of this verb and of this run.
+    - `report` writes one page and no manifest: the page must be there.
+    - `landing` only looks, and what `promote` changes stands in the model registry: their exit code is all there is.
+    """
+    from attrgan.lake import manifest, storage
+
+    given = flat(arguments)
+    verb = given[0]
+    if "-o" not in given:
+        return
+    out = given[given.index("-o") + 1]
+    if verb == "report":
+        if not storage.exists(out):
+            raise AirflowException(f"report ended with exit code 0, but there is no page at {out}: {_SEEN_BY_BOTH}")
+        return
+    expected = {"verb": verb, "status": "finished", "run_id": given[given.index("--run-id") + 1]}
+    found = manifest.read(out)
+    if found is None:
+        raise AirflowException(f"{verb} ended with exit code 0, but there is no manifest in {out}: {_SEEN_BY_BOTH}")
+    if wrong := {key: found.get(key) for key, value in expected.items() if found.get(key) != value}:
+        is_of = ", ".join(f"{key} {value} instead of {expected[key]}" for key, value in wrong.items())
+        raise AirflowException(f"{verb} ended with exit code 0, but the manifest in {out} has {is_of}")
 
 
 class AttrganProcessOperator(BaseOperator):
@@ -123,6 +154,7 @@ class AttrganProcessOperator(BaseOperator):
             self.log.info("%s", line)
             said = line or said
         judge(self._process.wait(), said, self.skip_on)
+        check_result(self.arguments)
 
     def on_kill(self) -> None:
         """Ends the process and everything it started."""
@@ -177,7 +209,7 @@ def attrgan_task(
         from attrgan_pods import AttrganPodOperator, pod_options
 
         operator = AttrganPodOperator
-        options = pod_options(task_id, heavy=heavy, gpu=gpu, skip_on=skip_on) | options
+        options = pod_options(task_id, arguments[0], heavy=heavy, gpu=gpu, skip_on=skip_on) | options
     return operator(**options) if each is None else operator.partial(**options).expand(out=each)
 
 
