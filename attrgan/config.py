@@ -94,6 +94,8 @@ class Kubernetes(_Section):
     memory: Quantity = Field("6Gi", description="request and limit of the heavy verbs and of training")
     gpu: int = Field(1, ge=0, description="GPUs of the training pod; other verbs take none")
     gpu_resource: str = "nvidia.com/gpu"
+    training_pods: int = Field(1, ge=1, description="pods that train together, each with `gpu` GPUs")
+    training_service: str = Field("attrgan-training", description="headless service that gives those pods their names")
     node_selector: dict[str, str] = Field(default_factory=dict, description="of the training pod")
     tolerations: list[dict[str, Any]] = Field(default_factory=list, description="of the training pod")
     verbs: dict[Verb, VerbPod] = Field(default_factory=dict, description="what single verbs have of their own")
