@@ -83,6 +83,9 @@ class AttrganJobOperator(KubernetesJobOperator):
             f"--nproc-per-node={self.processes}",
             f"--master-addr={job.metadata.name}-0.{self.subdomain}",
             f"--master-port={PORT}",
+            # The first pod waits while the last one finds its node, and while it is started there.
+            f"--rdzv-conf=timeout={2 * self.startup_timeout_seconds}",
+            f"--shutdown-timeout={self.termination_grace_period - 10}",
             "-m",
             "attrgan",
             *self.arguments,

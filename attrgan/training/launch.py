@@ -21,7 +21,7 @@ def main() -> None:
     except ChildFailedError as failed:
         code = failed.get_first_failure()[1].exitcode
         sys.exit(code if code > 0 else 128 - code)  # a signal, as a shell says it
-    except SignalException as ended:  # its processes have had the signal too, and 30 s to finish a checkpoint
+    except SignalException as ended:  # its processes have had the signal too, and time to finish a checkpoint
         sys.exit(128 + ended.sigval)
 
 

@@ -116,12 +116,14 @@ def test_training_over_several_pods_is_an_indexed_job_whose_pods_find_the_first(
     container = template["spec"]["containers"][0]
     assert container["command"] == ["python", "-m", "attrgan.training.launch"]
     name, service = built["metadata"]["name"], kustomized()["Service", template["spec"]["subdomain"]]
-    assert container["args"][:8] == [
+    assert container["args"][:10] == [
         "--nnodes=3",
         "--node-rank=$(JOB_COMPLETION_INDEX)",
         "--nproc-per-node=2",
         f"--master-addr={name}-0.{service['metadata']['name']}",
         f"--master-port={service['spec']['ports'][0]['port']}",
+        "--rdzv-conf=timeout=1200",
+        "--shutdown-timeout=50",
         "-m",
         "attrgan",
         "train",
@@ -217,8 +219,10 @@ def test_every_setting_in_the_values_is_one_that_attrgan_has(dags):
 def test_nothing_secret_is_in_the_values():
     of = values()
     assert of["data"] == {"metadataSecretName": "airflow-metadata"}
+    assert [s["secretName"] for s in of["secret"]] == ["airflow-metadata"]
     named = [of["fernetKeySecretName"], of["apiSecretKeySecretName"], of["jwtSecretName"], "airflow-passwords"]
     runbook = (ROOT / "docs" / "runbooks" / "helm.md").read_text()
     for secret in [*named, "airflow-metadata", "attrgan-lake"]:
         assert f"create secret generic {secret} " in runbook
-    assert not re.search(r"(?i)(password|secret_?key|token): *[^~{\s]", (ROOT / "docker/helm/values.yaml").read_text())
+    text = (ROOT / "docker" / "helm" / "values.yaml").read_text()
+    assert not re.search(r"(?i)(password|fernet_?key|jwt_?secret|access_?key): *[^~{\s]", text)
