@@ -16,7 +16,7 @@ rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 if code := json.loads(os.environ.get("FAKE_EXIT", "{}")).get(str(rank)):
     sys.stderr.write("error: the catalog is not one\n")
     sys.exit(code)
-distributed.init_process_group("gloo", timeout=timedelta(seconds=60))
+distributed.init_process_group("gloo", timeout=timedelta(minutes=5))
 total = torch.tensor([rank])
 distributed.all_reduce(total)
 sys.stdout.write(f"process {rank} of {count}: the ranks add up to {int(total)}\n")

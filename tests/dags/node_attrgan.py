@@ -12,7 +12,7 @@ sys.stdout.write(f"node {index} is at work\n")
 sys.stdout.flush()
 for step in json.loads(os.environ["FAKE_NODES"]).get(index, ["wait"]):
     if step == "wait":
-        time.sleep(60)
+        time.sleep(600)
     elif step == "manifest":
         out, run_id = (Path(sys.argv[sys.argv.index(option) + 1]) for option in ("-o", "--run-id"))
         out.mkdir(parents=True)
