@@ -73,6 +73,15 @@ class Tables(_Section):
     )
 
 
+class VerbPod(_Section):
+    """What the pods of one verb have of their own; what is not given is as in `kubernetes`."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: list[dict[str, Any]] | None = None
+
+
 class S3(_Section):
     """Places on `s3://`. Credentials are no settings: environment, profile, role, or an Airflow connection."""
 
@@ -81,15 +90,6 @@ class S3(_Section):
     attempts: int = Field(6, ge=1, le=20, description="how often a request that fails is sent, with growing pauses")
     timeout_seconds: int = Field(30, ge=1, description="how long a request waits for the next bytes of its answer")
     airflow_conn_id: str | None = Field(None, description="the connection whose credentials local tasks of a DAG get")
-
-
-class VerbPod(_Section):
-    """What the pods of one verb have of their own; what is not given is as in `kubernetes`."""
-
-    cpu: Quantity | None = None
-    memory: Quantity | None = None
-    node_selector: dict[str, str] | None = None
-    tolerations: list[dict[str, Any]] | None = None
 
 
 class Kubernetes(_Section):
@@ -104,6 +104,8 @@ class Kubernetes(_Section):
     memory: Quantity = Field("6Gi", description="request and limit of the heavy verbs and of training")
     gpu: int = Field(1, ge=0, description="GPUs of the training pod; other verbs take none")
     gpu_resource: str = "nvidia.com/gpu"
+    training_pods: int = Field(1, ge=1, description="pods that train together, each with `gpu` GPUs")
+    training_service: str = Field("attrgan-training", description="headless service that gives those pods their names")
     node_selector: dict[str, str] = Field(default_factory=dict, description="of the training pod")
     tolerations: list[dict[str, Any]] = Field(default_factory=list, description="of the training pod")
     verbs: dict[Verb, VerbPod] = Field(default_factory=dict, description="what single verbs have of their own")

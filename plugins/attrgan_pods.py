@@ -108,7 +108,7 @@ class AttrganPodOperator(KubernetesPodOperator):
             kind: type[AirflowException] = AirflowException
             if isinstance(failure, AirflowSkipException):
                 kind = AirflowSkipException
-            elif _exit_code(now, self.base_container_name) in FINAL:
+            elif exit_code(now, self.base_container_name) in FINAL:
                 kind = AirflowFailException
             raise kind(story(now, now.metadata.name, self.base_container_name)) from failure
         if lacking:
@@ -128,7 +128,8 @@ def _lasting(pod: k8s.V1Pod | None) -> k8s.V1Pod | None:
     return None if pod is None or pod.metadata.deletion_timestamp else pod
 
 
-def _exit_code(pod: k8s.V1Pod, container: str) -> int | None:
+def exit_code(pod: k8s.V1Pod, container: str) -> int | None:
+    """Of the container; None while it has not ended."""
     status = get_container_status(pod, container)
     return int(status.state.terminated.exit_code) if status and status.state and status.state.terminated else None
 

@@ -3,7 +3,8 @@
 `settings().runner` decides what the task is, the argument list is the same either way:
 
 - `local`: a process on the worker's machine (`AttrganProcessOperator`), without a shell;
-- `kubernetes`: a pod (`attrgan_pods.AttrganPodOperator`), imported only then, because that import takes a second.
+- `kubernetes`: a pod (`attrgan_pods.AttrganPodOperator`), imported only then, because that import takes a second;
+  training over several pods a Job (`attrgan_jobs.AttrganJobOperator`).
 
 The exit code decides what Airflow does, the same either way: 2 (bad input) and 3 (a gate says no) fail without retries,
 since the same input gives the same answer, unless the task lists the code in `skip_on`; anything else (1, a signal, out
@@ -210,6 +211,10 @@ def attrgan_task(
         from attrgan_pods import AttrganPodOperator, pod_options
 
         operator = AttrganPodOperator
+        if gpu and settings().kubernetes.training_pods > 1:
+            from attrgan_jobs import AttrganJobOperator
+
+            operator = AttrganJobOperator
         options = pod_options(task_id, arguments[0], heavy=heavy, gpu=gpu, skip_on=skip_on) | options
     return operator(**options) if each is None else operator.partial(**options).expand(out=each)
 
