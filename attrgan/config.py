@@ -64,6 +64,23 @@ class Tables(_Section):
     )
 
 
+class Log(_Section):
+    """The log on standard error."""
+
+    format: Literal["text", "json"] = Field("text", description="lines for people, or one JSON object a line")
+    level: Literal["debug", "info", "warning", "error"] | None = Field(
+        None, description="None: info in JSON and in tasks of a scheduler, else warning"
+    )
+
+
+class Statsd(_Section):
+    """Where metrics go; nowhere without a host."""
+
+    host: str | None = None
+    port: int = Field(8125, ge=1, le=65535)
+    prefix: str = Field("attrgan", pattern=r"^[A-Za-z0-9_.-]+$")
+
+
 class Kubernetes(_Section):
     """How a verb becomes a pod."""
 
@@ -117,6 +134,8 @@ class Settings(BaseSettings):
     drift: Drift = Drift()
     promotion: Promotion = Promotion()
     tables: Tables = Tables()
+    log: Log = Log()
+    statsd: Statsd = Statsd()
     kubernetes: Kubernetes = Kubernetes()
 
     @classmethod

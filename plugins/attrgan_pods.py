@@ -11,16 +11,18 @@ from typing import Any
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from attrgan_tasks import FINAL, debugging, flat
+from attrgan_lineage import LineageMixin
+from attrgan_tasks import FINAL, LOG_FIELDS, debugging, flat
 from kubernetes.client import models as k8s
 
 from attrgan.config import Kubernetes, Settings, settings
+from attrgan.logs import FIELDS
 
 LIGHT = {"cpu": "500m", "memory": "2Gi"}
 """What a verb that reads manifests and talks to MLflow asks for; the heavy ones take the size in the settings."""
 
 
-class AttrganPodOperator(KubernetesPodOperator):
+class AttrganPodOperator(LineageMixin, KubernetesPodOperator):
     """A pod that runs one `attrgan` verb; its exit code means what it means for a local process.
 
     Args:
@@ -96,7 +98,7 @@ def pod_options(task_id: str, *, heavy: bool, gpu: bool, skip_on: Sequence[int])
         "kubernetes_conn_id": cluster.kubernetes_conn_id,
         "image": cluster.image,
         "cmds": ["attrgan"],
-        "env_vars": environment(of),
+        "env_vars": environment(of) | {FIELDS: LOG_FIELDS},
         "env_from": [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=s)) for s in cluster.env_from_secrets],
         "container_resources": resources(cluster, heavy=heavy, gpu=gpu),
         "labels": {"app.kubernetes.io/name": "attrgan", "app.kubernetes.io/component": task_id},
