@@ -5,10 +5,10 @@ attrgan add the datasets through this mixin. At the start they come from the arg
 the manifests, which know rows, versions, null counts and what a gate said. See `docs/adr/0016-observability.md`.
 
 Choices:
-- A dataset has one name for ever: of `<runs>/<dag>/<dt>/<run>/<task>/…` the date, the run and the shard are left out and
-  become its version, as `dt` does of the landing and Delta's own version of the tables. A name per night would be a new
-  node in the lineage graph every night.
-- Nothing of OpenLineage is imported unless an event is made: without a transport the provider never calls these methods.
+- A dataset has one name for ever: of `<runs>/<dag>/<dt>/<run>/<task>/…` date, run and shard are left out and become its
+  version, as `dt` does of the landing, and Delta's own version of the tables. A name per night would be a new node
+  in the lineage graph every night.
+- Nothing of OpenLineage is imported unless an event is made: without a transport the provider never asks.
 """
 
 import re

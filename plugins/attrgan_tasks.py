@@ -78,7 +78,7 @@ def flat(arguments: Sequence[Any]) -> list[str]:
 
 
 def judge(code: int, said: str, skip_on: Sequence[int]) -> None:
-    """Raises what Airflow should do after an exit code; `said` is the last line of the command, its log's JSON perhaps."""
+    """Raises what Airflow should do after an exit code; `said` is the last line of the command, as text or as JSON."""
     with suppress(ValueError, TypeError, KeyError):
         said = json.loads(said)["message"]
     if code in skip_on:

@@ -30,7 +30,7 @@ def environment(**variables: str) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "PYTHONPATH": str(ROOT / "plugins"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT)]),
         "OMP_NUM_THREADS": "1",
     }
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW__", "ATTRGAN"))}
