@@ -4,6 +4,7 @@ Each function that writes a folder runs as one step (`attrgan.lake.manifest.step
 all, and running it again for the same run and the same inputs does nothing. Heavy libraries are imported inside.
 """
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -199,6 +200,7 @@ def train(
         _picture(trained.model, trained.metrics, trained.cells, trained.joint, stage, log)
         attributes = trained.metrics["attributes"]
         details = {"model_version": trained.model.version, "schema_hash": parsed.hash, "seed": options.seed}
+        details["training"] = _ended_with(log, trained.model.config["outcome"])
         if origin:
             details["started_from"] = trained.model.config["started_from"]
         return Result(trained.metrics["rows"] | {"attributes": len(attributes)}, details)
@@ -574,6 +576,13 @@ def _picture(
         drawn.insert(0, folder / "losses.png")
         plots.training_curves(log, drawn[0])
     evaluation_report(measured, stage / "report.html", drawn)
+
+
+def _ended_with(log: Path, outcome: dict[str, Any]) -> dict[str, float]:
+    """The figures a training ended with: its last losses, the best validation loss, its epochs."""
+    steps = [record for line in log.read_text(encoding="utf-8").splitlines() if "step" in (record := json.loads(line))]
+    losses = {name: steps[-1][name] for name in ("loss_d", "loss_g")} if steps else {}
+    return losses | {name: outcome[name] for name in ("validation_loss", "epochs")}
 
 
 def _promises(model: "CompletionModel") -> dict[str, Any]:

@@ -92,6 +92,23 @@ class S3(_Section):
     airflow_conn_id: str | None = Field(None, description="the connection whose credentials local tasks of a DAG get")
 
 
+class Log(_Section):
+    """The log on standard error."""
+
+    format: Literal["text", "json"] = Field("text", description="lines for people, or one JSON object a line")
+    level: Literal["debug", "info", "warning", "error"] | None = Field(
+        None, description="None: info in JSON and in tasks of a scheduler, else warning"
+    )
+
+
+class Statsd(_Section):
+    """Where metrics go; nowhere without a host."""
+
+    host: str | None = None
+    port: int = Field(8125, ge=1, le=65535)
+    prefix: str = Field("attrgan", pattern=r"^[A-Za-z0-9_.-]+$")
+
+
 class Kubernetes(_Section):
     """How a verb becomes a pod."""
 
@@ -157,6 +174,8 @@ class Settings(BaseSettings):
     promotion: Promotion = Promotion()
     tables: Tables = Tables()
     s3: S3 = S3()
+    log: Log = Log()
+    statsd: Statsd = Statsd()
     kubernetes: Kubernetes = Kubernetes()
 
     @model_validator(mode="after")

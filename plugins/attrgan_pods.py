@@ -18,12 +18,14 @@ from airflow.providers.cncf.kubernetes.utils.container import get_container_stat
 from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction, PodPhase
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from attrgan_tasks import FINAL, check_result, debugging, flat
+from attrgan_lineage import LineageMixin
+from attrgan_tasks import FINAL, LOG_FIELDS, check_result, debugging, flat
 from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
 
 from attrgan.config import Kubernetes, Settings, VerbPod, settings
 from attrgan.errors import SettingsError
+from attrgan.logs import FIELDS
 
 LIGHT = {"cpu": "500m", "memory": "2Gi"}
 """What a verb that reads manifests and talks to MLflow asks for; the heavy ones take the size in the settings."""
@@ -32,7 +34,7 @@ DEADLINE_SECONDS = 600
 """How long a pod may outlive its task's time before its node ends it: for a pod that Airflow could not reach to end."""
 
 
-class AttrganPodOperator(KubernetesPodOperator):
+class AttrganPodOperator(LineageMixin, KubernetesPodOperator):
     """A pod that runs one `attrgan` verb; its exit code means what it means for a local process.
 
     Args:
@@ -251,7 +253,7 @@ def pod_options(task_id: str, verb: str, *, heavy: bool, gpu: bool, skip_on: Seq
         "kubernetes_conn_id": cluster.kubernetes_conn_id,
         "image": cluster.image,
         "cmds": ["attrgan"],
-        "env_vars": environment(of),
+        "env_vars": environment(of) | {FIELDS: LOG_FIELDS},
         "env_from": [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=s)) for s in cluster.env_from_secrets],
         "container_resources": resources(cluster, verb, heavy=heavy, gpu=gpu),
         "labels": cluster.labels | {"app.kubernetes.io/name": "attrgan", "app.kubernetes.io/component": task_id},

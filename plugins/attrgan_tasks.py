@@ -27,15 +27,23 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context, XComArg, conf, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from attrgan_lineage import LineageMixin
 from attrgan_places import shard_place
 from attrgan_s3 import environment
 
 from attrgan.config import settings
+from attrgan.logs import FIELDS
 
 log = logging.getLogger(__name__)
 
 COMMAND = [sys.executable, "-m", "attrgan"]
 """What a verb's arguments are appended to on this machine."""
+
+LOG_FIELDS = (
+    '{{ {"dag_id": dag.dag_id, "task_id": task.task_id, "map_index": ti.map_index, "dt": dt(), "run_id": run_id,'
+    ' "try_number": ti.try_number} | tojson }}'
+)
+"""What every line of a verb's log says about its task."""
 
 FINAL = (2, 3)
 """Exit codes that a retry cannot change: bad input, and a gate that says no."""
@@ -76,7 +84,9 @@ def flat(arguments: Sequence[Any]) -> list[str]:
 
 
 def judge(code: int, said: str, skip_on: Sequence[int]) -> None:
-    """Raises what Airflow should do after an exit code; `said` is the last line of the command."""
+    """Raises what Airflow should do after an exit code; `said` is the last line of the command, as text or as JSON."""
+    with suppress(ValueError, TypeError, KeyError):
+        said = json.loads(said)["message"]
     if code in skip_on:
         raise AirflowSkipException(said)
     if code in FINAL:
@@ -112,7 +122,7 @@ def check_result(arguments: Sequence[Any]) -> None:
         raise AirflowException(f"{verb} ended with exit code 0, but the manifest in {out} has {is_of}")
 
 
-class AttrganProcessOperator(BaseOperator):
+class AttrganProcessOperator(LineageMixin, BaseOperator):
     """Runs an `attrgan` verb as a process of its own on this machine.
 
     Args:
@@ -124,7 +134,7 @@ class AttrganProcessOperator(BaseOperator):
     line by line to the task's log. It inherits the environment and the working folder of the worker.
     """
 
-    template_fields = ("arguments",)
+    template_fields = ("arguments", "log_fields")
 
     def __init__(
         self, *, arguments: list[Any], skip_on: Sequence[int] = (), out: str | None = None, **kwargs: Any
@@ -133,6 +143,7 @@ class AttrganProcessOperator(BaseOperator):
         self.arguments = arguments
         self.skip_on = skip_on
         self.out = out
+        self.log_fields = LOG_FIELDS
         self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Context) -> None:  # noqa: ARG002
@@ -148,7 +159,7 @@ class AttrganProcessOperator(BaseOperator):
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=environment() | debugging(),
+            env=environment() | debugging() | {FIELDS: self.log_fields},
             start_new_session=True,
         )
         said = ""

@@ -210,13 +210,22 @@ def test_a_pod_works_under_the_settings_of_the_machine_that_parsed_the_dag(pods,
     assert given["AWS_REGION"] == "eu-west-1"
 
 
+def test_the_log_of_a_verb_says_which_task_it_is_of_in_a_pod_as_in_a_process(parse, pods):
+    about = {"task_id": "complete", "dt": "2017-03-01", "run_id": "manual__1", "map_index": -1, "try_number": 1}
+    env = {e.name: e.value for e in pod_of(pods["nightly_completion"], "complete")[1].spec.containers[0].env}
+    assert json.loads(env["ATTRGAN_LOG_FIELDS"]) == about | {"dag_id": "nightly_completion"}
+    process = rendered(parse(RUNNER="local")["nightly_completion"], "complete")[0]
+    assert json.loads(process.log_fields) == about | {"dag_id": "nightly_completion"}
+
+
 def test_secrets_come_by_reference_only(pods):
     for task_id in verbs(pods["train_model"]):
         container = pod_of(pods["train_model"], task_id)[1].spec.containers[0]
         assert [source.secret_ref.name for source in container.env_from] == ["lake-credentials", "mlflow-credentials"]
         assert all(e.value_from is None for e in container.env)
         assert {e.name for e in container.env} == {
-            *("ATTRGAN__CATALOG_SCHEMA", "ATTRGAN__WAREHOUSE", "ATTRGAN__QUALITY", "ATTRGAN__SEED", "AWS_REGION")
+            *("ATTRGAN__CATALOG_SCHEMA", "ATTRGAN__WAREHOUSE", "ATTRGAN__QUALITY", "ATTRGAN__SEED", "AWS_REGION"),
+            "ATTRGAN_LOG_FIELDS",
         }
 
 
