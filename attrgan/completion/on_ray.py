@@ -13,12 +13,13 @@ Choices (`docs/adr/0015-ray.md` says why):
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,8 @@ def on_ray(
         readable = rows if isinstance(rows, ParquetRows) else _as_parquet(rows, parts, model)
         limits = settings()
         media_root = str(Path(limits.media_root).resolve())
+        if job.cache_place and (cache := storage.local_path(job.cache_place)):
+            job = replace(job, cache_place=str(cache.resolve()))
         work = Work(readable, job, parts, media_root, tuple(limits.media_hosts))
         starts = range(first, max(last, first + 1), CHUNK_ROWS)
         chunks = [{"first": start, "last": min(start + CHUNK_ROWS, last)} for start in starts]
@@ -134,7 +137,7 @@ def _complete(
         Worker, fn_constructor_args=(model, work), num_cpus=1, memory=ACTOR_MEMORY, compute=pool
     )
     found: dict[int, Counts] = {}
-    rows = 0
+    rows, of = 0, sum(chunk["last"] - chunk["first"] for chunk in chunks)
     try:
         for chunk in done.iter_rows():
             if chunk["refused"]:
@@ -145,10 +148,17 @@ def _complete(
             found[chunk["first"]] = json.loads(chunk["counts"])
             rows += chunk["last"] - chunk["first"]
             if progress:
-                progress(rows, sum(c["last"] - c["first"] for c in chunks))
+                progress(rows, of)
     except ray.exceptions.RayError as error:
-        raise AttrGANError(f"Ray could not complete the catalog ({str(error).strip().splitlines()[-1]})") from error
+        raise AttrGANError(f"Ray could not complete the catalog ({_reason(error)})") from error
     return found
+
+
+def _reason(error: Exception) -> str:
+    """The line of a Ray error that names the exception of the worker; its last lines are advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b.*: ", line)]
+    return (named or lines or [type(error).__name__])[-1]
 
 
 def _actors(ray: Any, chunks: int) -> int:
@@ -223,6 +233,7 @@ def _remove(parts: str) -> None:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # 30 s are not enough on a busy machine
     try:
         import ray
         import ray.data

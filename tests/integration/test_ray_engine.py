@@ -32,12 +32,14 @@ def cluster(tmp_path_factory):
     variables = pytest.MonkeyPatch()
     variables.setenv("PYTHONPATH", os.pathsep.join([str(SMALLEST.parents[1]), *filter(None, sys.path)]))
     variables.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    variables.setenv("RAY_raylet_start_wait_time_s", "300")  # of a machine that does much besides
     from ray.cluster_utils import Cluster
 
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     found = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0, "include_dashboard": False})
     try:
-        found.workers = [found.add_node(**NODE) for _ in range(2)]
+        found.workers = [found.add_node(wait=False, **NODE) for _ in range(2)]
+        found.wait_for_nodes(timeout=300)
         variables.setenv("RAY_ADDRESS", found.address)
         processes = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
         yield found

@@ -52,7 +52,7 @@ def test_no_rows_are_one_empty_chunk(tmp_path):
 def test_what_depends_on_the_whole_column_is_read_as_a_whole(tmp_path):
     table = catalog(20)
     for name, cells in {
-        "price": [f"{n:.2f} €" for n in table["price"].to_pylist()],
+        "price": [f"{n:.2f} $" for n in table["price"].to_pylist()],
         "tags": ['["new"]'] * 20,
     }.items():
         text = table.set_column(table.column_names.index(name), name, pa.array(cells))
