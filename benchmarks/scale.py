@@ -122,7 +122,10 @@ def measured(rows: int, verb: str, *words: object) -> Run:
         time.sleep(0.2)
     if process.returncode:
         sys.exit(f"attrgan {' '.join(map(str, words))} ended with {process.returncode}")
-    return Run(rows, verb, time.perf_counter() - started, sum(cpu.values()), peak)
+    run = Run(rows, verb, time.perf_counter() - started, sum(cpu.values()), peak)
+    figures = f"{run.seconds:.0f} s, {run.cpu_seconds:.0f} s of processor, {run.mb:,.0f} MB"
+    print(f"{rows:,} {verb}: {figures}", file=sys.stderr)
+    return run
 
 
 def children(process: psutil.Process) -> list[psutil.Process]:
@@ -157,10 +160,7 @@ def night(here: Path, rows: int, model: Path, engines: list[str], verbs: list[st
                 shutil.rmtree(folder)
         if words[0] in ("features", "publish"):
             shutil.rmtree(here / {"features": "cache", "publish": "warehouse"}[words[0]], ignore_errors=True)
-        run = measured(rows, verb, *words)
-        print(f"{rows:,} {verb}: {run.seconds:.0f} s, {run.cpu_seconds:.0f} s of processor, {run.mb:,.0f} MB",
-              file=sys.stderr)  # fmt: skip
-        found.append(run)
+        found.append(measured(rows, verb, *words))
     return found
 
 
@@ -224,9 +224,9 @@ def main() -> None:
         shutil.rmtree(out / "new-texts", ignore_errors=True)
         words = ["features", out / "new-texts.parquet", "--schema", SCHEMA, "-o", out / "new-texts"]
         runs.append(measured(NEW_TEXTS, "features, new texts", *words))
-    show(runs)
     found = {"runs": [asdict(run) | {"rows_per_second": round(run.rate, 1)} for run in runs], "growth": growth(runs)}
     (out / "scale.json").write_text(json.dumps(found, indent=2) + "\n")
+    show(runs)
     print(f"→ {out / 'scale.json'}")
 
 

@@ -233,7 +233,6 @@ def _remove(parts: str) -> None:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # 30 s are not enough on a busy machine
     try:
         import ray
         import ray.data

@@ -32,7 +32,6 @@ def cluster(tmp_path_factory):
     variables = pytest.MonkeyPatch()
     variables.setenv("PYTHONPATH", os.pathsep.join([str(SMALLEST.parents[1]), *filter(None, sys.path)]))
     variables.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    variables.setenv("RAY_raylet_start_wait_time_s", "300")  # of a machine that does much besides
     from ray.cluster_utils import Cluster
 
     before = {p.pid for p in psutil.Process().children(recursive=True)}
