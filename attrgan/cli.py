@@ -279,7 +279,9 @@ def complete(
     drift: Annotated[
         str | None, typer.Option(help="Output folder of `attrgan drift`: what it suspends is not filled.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="local.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: on the cluster that RAY_ADDRESS names, or on one of this machine.")
+    ] = "local",
     samples: Annotated[
         int | None, typer.Option(help="Joint completions of each item to draw into samples.parquet, 1 to 100.")
     ] = None,
