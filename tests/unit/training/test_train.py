@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from attrgan.lake.catalog import to_frame
 from attrgan.model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses
+from attrgan.training.run import Checkpoints
 from attrgan.training.train import Options, Trainer, train, was_used
 
 ROWS = 120
@@ -83,10 +85,16 @@ def interrupted_after(epoch: int):
 
 def test_a_resumed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path, trained):
     options = dataclasses.replace(OPTIONS, epochs=3)
+    resuming = Checkpoints(tmp_path / "c", resume=True)
     for epoch in (1, 2):
         with pytest.raises(Killed):
-            run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(epoch), resume=True)
-    run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)
+            run(
+                tmp_path / "dead",
+                options,
+                checkpoints=Checkpoints(tmp_path / "c", resume=True),
+                say=interrupted_after(epoch),
+            )
+    run(tmp_path / "again", options, checkpoints=Checkpoints(tmp_path / "c", resume=True))
     assert weights(tmp_path / "again") == weights(trained)
     log = [json.loads(x) for x in (tmp_path / "again" / "training_log.jsonl").read_text().splitlines()]
     undisturbed = [json.loads(x) for x in (trained / "training_log.jsonl").read_text().splitlines()]
@@ -114,16 +122,16 @@ def test_a_training_killed_after_its_last_checkpoint_ends_as_an_undisturbed_one(
     last = json.loads((undisturbed / "training_log.jsonl").read_text().splitlines()[-1])["epoch"]
     assert (last < options.epochs) == ("patience" in changes)
 
-    def save_and_die(folder: Path, epoch: int, *rest) -> None:
-        save(folder, epoch, *rest)
+    def save_and_die(place: Path, epoch: int, *rest) -> None:
+        save(place, epoch, *rest)
         if epoch == last:
             raise Killed
 
     save = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", save_and_die)
     with pytest.raises(Killed):
-        run(tmp_path / "dead", options, checkpoints=tmp_path / "c")
-    again = run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)
+        run(tmp_path / "dead", options, checkpoints=Checkpoints(tmp_path / "c"))
+    again = run(tmp_path / "again", options, checkpoints=Checkpoints(tmp_path / "c", resume=True))
     assert weights(again) == weights(undisturbed)
     assert (again / "training_log.jsonl").read_text() == (undisturbed / "training_log.jsonl").read_text()
 
@@ -131,30 +139,33 @@ def test_a_training_killed_after_its_last_checkpoint_ends_as_an_undisturbed_one(
 def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path, trained):
     options = dataclasses.replace(OPTIONS, epochs=3)
     with pytest.raises(Killed):
-        run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(2))
+        run(tmp_path / "dead", options, checkpoints=Checkpoints(tmp_path / "c"), say=interrupted_after(2))
     found = sorted((tmp_path / "c").glob("epoch-*.safetensors"))
     assert len(found) == checkpoint.KEEP == 2
     found[-1].write_bytes(found[-1].read_bytes()[:1000])
-    states, notes = checkpoint.load(tmp_path / "c")
+    states, notes = checkpoint.load(tmp_path / "c", lambda _: None)
     assert notes["epoch"] == 1
     assert states["generator"]
-    run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)
+    run(tmp_path / "again", options, checkpoints=Checkpoints(tmp_path / "c", resume=True))
     assert weights(tmp_path / "again") == weights(trained)
 
 
 def test_without_a_readable_checkpoint_training_starts_anew(tmp_path):
-    (tmp_path / "epoch-00001.safetensors").write_bytes(b"")
-    (tmp_path / "epoch-00002.safetensors").write_bytes(b"\x80\x04\x95pickle")
-    assert checkpoint.load(tmp_path) is None
+    said: list[str] = []
+    for content in (b"", b"\x80\x04\x95pickle"):
+        digest = hashlib.sha256(content).hexdigest()[:32]
+        (tmp_path / f"epoch-00001-step-00000001-{digest}.safetensors").write_bytes(content)
+    assert checkpoint.load(tmp_path, said.append) is None
+    assert len(said) == 2
     assert checkpoint.load(tmp_path / "nowhere") is None
 
 
 def test_a_checkpoint_of_another_catalog_or_other_options_is_not_resumed(tmp_path):
     options = dataclasses.replace(OPTIONS, epochs=3)
     with pytest.raises(Killed):
-        run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(1))
+        run(tmp_path / "dead", options, checkpoints=Checkpoints(tmp_path / "c"), say=interrupted_after(1))
     other = to_frame(with_gaps(catalog(ROWS, seed=5)), SCHEMA)
-    resumed = run(tmp_path / "resumed", options, other, checkpoints=tmp_path / "c", resume=True)
+    resumed = run(tmp_path / "resumed", options, other, checkpoints=Checkpoints(tmp_path / "c", resume=True))
     anew = run(tmp_path / "anew", options, other)
     assert weights(resumed) == weights(anew)
 
@@ -170,7 +181,7 @@ def test_without_an_adversary_d_gives_g_no_gradient(tmp_path):
             parameter.data *= d_scale
         trainer.generator.train()
         torch.manual_seed(0)
-        trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
+        trainer.step(trainer.data.parts.train[:16], np.random.default_rng(0))
         return torch.cat([p.detach().flatten() for p in trainer.generator.parameters()])
 
     assert torch.equal(after_a_step(0.0, 1.0), after_a_step(0.0, -5.0))
@@ -183,13 +194,13 @@ def test_d_takes_no_step_on_the_loss_of_g_and_g_none_on_the_loss_of_d(monkeypatc
     trainer.generator.train()
     before = copy.deepcopy(trainer.discriminator.state_dict())
     monkeypatch.setattr(trainer, "_discriminate", lambda *_: (0.0, 0.5))
-    trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
+    trainer.step(trainer.data.parts.train[:16], np.random.default_rng(0))
     after = trainer.discriminator.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     monkeypatch.undo()
-    monkeypatch.setattr(losses, "supervised", lambda output, *_: (output.context.sum() * 0, {}))
+    monkeypatch.setattr(losses, "supervised", lambda output, *_: (output.context.sum() * 0, {}, 1))
     trainer.options = dataclasses.replace(trainer.options, adversarial_weight=0.0)
-    trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
+    trainer.step(trainer.data.parts.train[:16], np.random.default_rng(0))
     assert any(not torch.equal(before[n], v) for n, v in trainer.discriminator.state_dict().items())
 
 
@@ -329,8 +340,10 @@ def test_the_relativistic_loss_is_logged_checkpointed_and_scored_as_the_standard
     assert found["loss"] == "relativistic"
     assert 0 <= found["discriminator_accuracy"] <= 1
     with pytest.raises(Killed):
-        run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(1))
-    assert weights(run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)) == weights(folder)
+        run(tmp_path / "dead", options, checkpoints=Checkpoints(tmp_path / "c"), say=interrupted_after(1))
+    assert weights(run(tmp_path / "again", options, checkpoints=Checkpoints(tmp_path / "c", resume=True))) == weights(
+        folder
+    )
     assert weights(run(tmp_path / "standard")) != weights(folder)
 
 
