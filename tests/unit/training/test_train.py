@@ -88,13 +88,8 @@ def test_a_resumed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path
     resuming = Checkpoints(tmp_path / "c", resume=True)
     for epoch in (1, 2):
         with pytest.raises(Killed):
-            run(
-                tmp_path / "dead",
-                options,
-                checkpoints=Checkpoints(tmp_path / "c", resume=True),
-                say=interrupted_after(epoch),
-            )
-    run(tmp_path / "again", options, checkpoints=Checkpoints(tmp_path / "c", resume=True))
+            run(tmp_path / "dead", options, checkpoints=resuming, say=interrupted_after(epoch))
+    run(tmp_path / "again", options, checkpoints=resuming)
     assert weights(tmp_path / "again") == weights(trained)
     log = [json.loads(x) for x in (tmp_path / "again" / "training_log.jsonl").read_text().splitlines()]
     undisturbed = [json.loads(x) for x in (trained / "training_log.jsonl").read_text().splitlines()]
