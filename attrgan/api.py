@@ -37,9 +37,7 @@ def infer_schema(catalog: str, out: str) -> dict[str, str]:
     from attrgan.quality import inference
 
     schema, comments = inference.infer_schema(read_catalog(catalog))
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(inference.to_yaml(schema, comments), encoding="utf-8")
+    storage.write_text(out, inference.to_yaml(schema, comments))
     return comments
 
 
@@ -335,7 +333,7 @@ def register(
     data["hash"] = trained.get("inputs", {}).get("catalog", {}).get("hash", "unknown")
 
     def work(_: Path) -> Result:
-        done = registry.register(folder, evaluation=Path(evaluation) if evaluation else None, run_id=run_id, data=data)
+        done = registry.register(folder, evaluation=evaluation, run_id=run_id, data=data)
         return Result(details=done)
 
     if out is None:

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -223,7 +222,7 @@ def train(
         return
     _done(done, out, json)
     if not json:
-        _table_of_metrics(Path(out) / "metrics.json")
+        _table_of_metrics(out)
 
 
 @app.command()
@@ -247,7 +246,7 @@ def evaluate(
         done = api.evaluate(catalog, model, out, missing=missing, rate=rate, features=features, run_id=run_id)
     _done(done, out, json)
     if not json:
-        _table_of_metrics(Path(out) / "metrics.json")
+        _table_of_metrics(out)
 
 
 @app.command()
@@ -617,14 +616,14 @@ def _to_stderr(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _table_of_metrics(path: Path) -> None:
+def _table_of_metrics(out: str) -> None:
     """A table of the figures per attribute."""
-    if not path.is_file():
-        return
     from rich.console import Console
     from rich.table import Table
 
-    attributes = json_library.loads(path.read_text(encoding="utf-8"))["attributes"]
+    from attrgan.lake import storage
+
+    attributes = storage.read_json(storage.join(out, "metrics.json"))["attributes"]
     table = Table(
         "attribute",
         *(("cells", "right", "mode/median", "promised", "realised", "coverage", "what is not filled, and why")),

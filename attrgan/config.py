@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from attrgan.errors import SettingsError
@@ -62,6 +62,16 @@ class Tables(_Section):
     retention_days: int = Field(
         30, ge=7, le=36500, description="history that tables keep: older states can be read, replaced files stay"
     )
+
+
+class S3(_Section):
+    """Places on `s3://`. Credentials are no settings: environment, profile, role, or an Airflow connection."""
+
+    endpoint_url: str | None = Field(None, pattern="^https?://", description="the server, where it is not Amazon's")
+    region: str | None = Field(None, description="default: what the environment or the profile says")
+    attempts: int = Field(6, ge=1, le=20, description="how often a request that fails is sent, with growing pauses")
+    timeout_seconds: int = Field(30, ge=1, description="how long a request waits for the next bytes of its answer")
+    airflow_conn_id: str | None = Field(None, description="the connection whose credentials local tasks of a DAG get")
 
 
 class Kubernetes(_Section):
@@ -118,7 +128,17 @@ class Settings(BaseSettings):
     drift: Drift = Drift()
     promotion: Promotion = Promotion()
     tables: Tables = Tables()
+    s3: S3 = S3()
     kubernetes: Kubernetes = Kubernetes()
+
+    @model_validator(mode="after")
+    def _pods_have_secrets_of_their_own(self) -> "Settings":
+        if self.runner == "kubernetes" and self.s3.airflow_conn_id:
+            raise ValueError(
+                "s3.airflow_conn_id is for local tasks, since a pod would show the credentials in its specification: "
+                "name a secret in kubernetes.env_from_secrets, or a service account with a role, and remove it"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,7 @@
 """Every error that attrgan raises on purpose, and the exit code it ends a command with.
 
 AttrGANError            1  a fault of ours
+├── StoreError          1  an object store that did not answer, after all attempts: run it again
 ├── InputError          2  what was given cannot be used: the sentence says what, what was expected, what to do
 │   ├── CatalogError       a catalog that cannot be read, or does not fit its schema
 │   ├── SchemaError        a schema that is not one
@@ -16,6 +17,10 @@ class AttrGANError(Exception):
     """Base of all errors raised on purpose."""
 
     exit_code = 1
+
+
+class StoreError(AttrGANError):
+    """An object store did not answer."""
 
 
 class InputError(AttrGANError):

@@ -25,6 +25,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context, XComArg, conf, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from attrgan_places import shard_place
+from attrgan_s3 import environment
 
 from attrgan.config import settings
 
@@ -115,7 +116,7 @@ class AttrganProcessOperator(BaseOperator):
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=os.environ | debugging(),
+            env=environment() | debugging(),
             start_new_session=True,
         )
         said = ""
@@ -188,6 +189,8 @@ def shard_places(validated: str, parent: str) -> list[str]:
     Runs `attrgan shards` beside the worker whatever the runner is: it reads one manifest, and a pod would need an XCom
     sidecar for its answer.
     """
-    done = subprocess.run([*COMMAND, "shards", validated], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*COMMAND, "shards", validated], capture_output=True, text=True, check=False, env=environment()
+    )
     judge(done.returncode, (done.stderr.strip().splitlines() or [""])[-1], ())
     return [shard_place(parent, shard) for shard in json.loads(done.stdout)]

@@ -17,7 +17,7 @@ is written, all but the newest `keep` folders go: models that nobody completes w
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -161,14 +161,10 @@ def _forget(cache_place: str, place: str, keep: int) -> None:
     if len(storage.files(place)) > 1:
         return
     fs, root = storage.filesystem(cache_place)
-    folders = [f for f in fs.ls(root, detail=False) if f.rsplit("/", 1)[-1].startswith("decisions-")]
-    for folder in sorted(folders, key=lambda f: _written_at(fs, f), reverse=True)[keep:]:
-        fs.rm(folder, recursive=True)
-
-
-def _written_at(fs: Any, folder: str) -> float:
-    """When the newest part of a folder was written, in seconds; 0 where it has none."""
-    return max((fs.modified(part).timestamp() for part in fs.find(folder)), default=0.0)
+    names = [f.rstrip("/").rsplit("/", 1)[-1] for f in fs.ls(root, detail=False)]
+    folders = [storage.join(cache_place, name) for name in names if name.startswith("decisions-")]
+    for folder in sorted(folders, key=storage.written_at, reverse=True)[keep:]:
+        fs.rm(storage.filesystem(folder)[1], recursive=True)
 
 
 def _counts(decided: int, decided_cells: int, reused: int, reused_cells: int) -> Counts:

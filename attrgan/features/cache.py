@@ -165,12 +165,8 @@ def _find(frame: pd.DataFrame, schema: Schema, level: Level, place: str) -> pa.T
 
 def add(table: pa.Table, place: str, writer: str = "") -> None:
     """Adds a part to a folder of parts: whole, or not at all; its name begins with that of the writer."""
-    fs, folder = storage.filesystem(place)
-    fs.makedirs(folder, exist_ok=True)
-    hidden, part = (f"{folder}/{name}{uuid.uuid4().hex}.parquet" for name in ("_", f"part-{writer}"))
-    with fs.open(hidden, "wb") as file:
-        pq.write_table(table, file, compression="zstd")
-    fs.mv(hidden, part)
+    with storage.staged(place) as stage:
+        pq.write_table(table, stage / f"part-{writer}{uuid.uuid4().hex}.parquet", compression="zstd")
 
 
 def parts(place: str, wanted: pa.Array, columns: list[str] | None = None, but: str = "") -> list[pa.Table]:

@@ -4,14 +4,12 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pyarrow.parquet as pq
 import pytest
 from small_catalog import SCHEMA, catalog, with_gaps
@@ -80,31 +78,6 @@ def undisturbed(given, tmp_path_factory) -> tuple[str, dict, list[dict]]:
     assert code == 0, err
     assert not Path(out, ".checkpoints").exists(), "after success nothing of them is left"
     return result(out)
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    """A bucket of moto's S3 server on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        assert server.poll() is None
-        time.sleep(0.1)
-    for key, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-east-1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(key, value)
-    boto3.client("s3").create_bucket(Bucket="lake")
-    yield "s3://lake"
-    server.terminate()
-    server.wait(30)
 
 
 def test_a_pod_that_gets_sigterm_keeps_its_step_in_the_lake_and_the_next_one_ends_as_if_undisturbed(
