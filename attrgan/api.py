@@ -231,6 +231,7 @@ def train(
         if workers.tell():
             _, frame = reading.read_frame(catalog, parsed, keep_deleted=False)
             follow(parsed, frame, encode, options, workers, origin=origin, reviews=answers)
+        workers.close()
         return {"verb": "train", "status": "followed", "process": workers.rank}
     arguments = {k: v for k, v in vars(options).items() if k != "size"} | {"device": device}
     arguments |= {"from": origin.model.version} if origin else {}
@@ -239,6 +240,7 @@ def train(
     done = step("train", out, work, inputs={"catalog": catalog, "schema": schema}, arguments=arguments, run_id=run_id)
     if done.get("skipped"):
         workers.tell(False)
+    workers.close()
     checkpoint.clear(checkpoints.place)
     return done
 

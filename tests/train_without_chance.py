@@ -1,4 +1,4 @@
-"""Trains on the made-up catalog with dropout and Gumbel noise switched off: what is left does not depend on who draws it.
+"""Trains on the made-up catalog without dropout and Gumbel noise: what is left does not depend on who draws it.
 
 Started by `test_training_processes.py` as `python -m train_without_chance FOLDER`, alone or under torchrun.
 """

@@ -126,9 +126,8 @@ class Workers:
         return data if self.count == 1 else json.loads(self.send(json.dumps(data).encode()))
 
     def close(self) -> None:
-        """Waits for the others and takes leave of them."""
+        """Takes leave of the others, which go on or have gone."""
         if self.count > 1:
-            self.accelerator.wait_for_everyone()
             self.accelerator.end_training()
 
 

@@ -215,7 +215,11 @@ class Run:
     def _interrupt(self) -> None:
         """Ends the run, once the first process has written."""
         self.workers.total([0])
-        place = f"a checkpoint is in {self.checkpoints.place}" if self.checkpoints else "no checkpoint was asked for"
+        place = "no checkpoint was asked for"
+        if self.checkpoints:
+            place = f"a checkpoint is in {self.checkpoints.place}"
+        elif not self.workers.first:
+            place = "the first process says where its checkpoint is"
         raise Interrupted(
             f"training was interrupted (SIGTERM) after step {self.at.step} of {self.trainer.steps} in epoch "
             f"{self.at.epoch}: {place}; the same command with --resume goes on from the last one"

@@ -30,8 +30,16 @@ def given(tmp_path_factory) -> Path:
 
 
 def training(given: Path, out: str, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "attrgan", "train", str(given / "catalog.parquet"), "-s", str(given / "schema.yaml")]
-    options = ["-o", out, "--seed", "3", "--epochs", "3", "--device", "cpu", *more]
+    command = [
+        sys.executable,
+        "-m",
+        "attrgan",
+        "train",
+        str(given / "catalog.parquet"),
+        "-s",
+        str(given / "schema.yaml"),
+    ]
+    options = ["-o", out, "--seed", "3", "--epochs", "6", "--device", "cpu", *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*command, *options], env=os.environ | EVERY_STEP, **pipes)
 

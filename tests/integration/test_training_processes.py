@@ -40,7 +40,7 @@ def start(*command: str) -> subprocess.Popen:
 
 def attrgan_train(given: Path, out: Path) -> list[str]:
     words = ["train", str(given / "catalog.parquet"), "-s", str(given / "schema.yaml"), "-o", str(out), "--resume"]
-    return ["-m", "attrgan", *words, "--seed", "3", "--epochs", "3", "--device", "cpu"]
+    return ["-m", "attrgan", *words, "--seed", "3", "--epochs", "5", "--device", "cpu"]
 
 
 def ended(process: subprocess.Popen) -> tuple[int, str, str]:
@@ -97,7 +97,7 @@ def test_with_its_own_dropout_each_two_processes_learn_what_one_does_and_one_of_
     curves = [[r["validation_loss"] for r in log(of) if "validation_loss" in r] for of in (tmp_path / "alone", out)]
     np.testing.assert_allclose(curves[1], curves[0], rtol=0.05)
     assert {"manifest.json", "metrics.json", "plots"} <= {path.name for path in out.iterdir()}
-    assert said.count("Epoch [3/3], Step [") == 1
+    assert said.count("Epoch [5/5], Step [") == 1
     assert json.loads((out / "manifest.json").read_text())["arguments"]["processes"] == 2
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_catalog import OPTIONS, SCHEMA, catalog, with_gaps
+from small_catalog import OPTIONS, SCHEMA, TINY, catalog, with_gaps
 
 from attrgan.errors import CatalogError
 from attrgan.evaluation.splits import split
@@ -23,6 +23,7 @@ from attrgan.lake.catalog import to_frame
 from attrgan.model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses
+from attrgan.training.distributed import ALONE, Workers, connect
 from attrgan.training.run import Checkpoints
 from attrgan.training.train import Options, Trainer, train, was_used
 
@@ -348,3 +349,36 @@ def test_holdout_rows_are_completed_several_times_and_judged_as_wholes(trained):
     for name in ("energy_score", "two_sample", "jensen_shannon", "pairs", "triples"):
         assert {"one_by_one", "alone"} <= set(found[name])
     assert found["inside_expected"] == pytest.approx(4 / 6)
+
+
+def step_of(options: Options, workers: Workers = ALONE) -> dict[str, float]:
+    """The losses of one step on complete rows."""
+    frame = to_frame(catalog(ROWS), SCHEMA)
+    trainer = Trainer(SCHEMA, frame, cache.encode(frame, SCHEMA), options, workers=workers)
+    trainer.generator.train()
+    return trainer.step(trainer.data.parts.train[:16], trainer.seed(1))
+
+
+def test_a_batch_in_pieces_has_the_loss_of_the_whole_one():
+    still = dataclasses.replace(TINY, dropout=0.0, wide_dropout=0.0, vector_dropout=0.0)
+    whole, pieces = (step_of(dataclasses.replace(OPTIONS, size=still, accumulate=n)) for n in (1, 3))
+    assert pieces["supervised"] == pytest.approx(whole["supervised"], rel=0.02)
+    assert pieces["loss_d"] == pytest.approx(whole["loss_d"], rel=0.05)
+
+
+def test_mixed_precision_has_nearly_the_losses_of_full_precision():
+    full = step_of(OPTIONS)
+    mixed = step_of(dataclasses.replace(OPTIONS, mixed_precision="bf16"), connect("cpu", "bf16"))
+    assert mixed["supervised"] == pytest.approx(full["supervised"], rel=0.02)
+    assert mixed["supervised"] != full["supervised"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_and_training_goes_on(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    said: list[str] = []
+    folder = run(tmp_path / "model", checkpoints=Checkpoints(tmp_path / "c"), say=said.append)
+    assert (folder / "model.safetensors").exists()
+    assert sum("no space left on device" in line for line in said) == OPTIONS.epochs
