@@ -191,10 +191,17 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training rows; default: from their number.")
     ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Rows of a step, of all processes together; default: from their number.")
+    ] = None,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Pieces a batch goes through in, one after the other: less memory.")
+    ] = 1,
+    mixed_precision: Annotated[str, typer.Option(help="no, or bf16 in forward and backward passes.")] = "no",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop training after this long.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint in the model folder.")
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in the model folder, local or s3://.")
     ] = False,
     start_from: Annotated[
         str | None, typer.Option("--from", help="Model folder or URI, of any catalog, whose weights are the start.")
@@ -208,16 +215,21 @@ def train(
 ) -> None:
     """Train a model: generator against discriminator, calibrated, scored on rows never seen.
 
+    Several GPUs or pods: torchrun --nproc-per-node 8 -m attrgan train … (docs/runbooks/training.md)
+
     Example: attrgan train out/validated/valid.parquet --schema schema.yaml -o model --seed 7
     """
     from attrgan import api
 
     done = api.train(
         catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight,
-        adversarial_loss=adversarial_loss, epochs=epochs, device=device, max_minutes=max_minutes, resume=resume,
+        adversarial_loss=adversarial_loss, epochs=epochs, batch_size=batch_size, accumulate=accumulate,
+        mixed_precision=mixed_precision, device=device, max_minutes=max_minutes, resume=resume,
         start_from=start_from, reviews=reviews, calibrate_for=calibrate_for, run_id=run_id,
         say=_to_stderr if json else typer.echo,
     )  # fmt: skip
+    if done["status"] == "followed":  # the first of several processes speaks
+        return
     _done(done, out, json)
     if not json:
         _table_of_metrics(out)

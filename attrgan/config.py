@@ -167,6 +167,7 @@ class Settings(BaseSettings):
     train_arguments: list[str] = Field(
         default_factory=list, description="extra arguments of `attrgan train` in the DAG"
     )
+    checkpoint_minutes: float = Field(10, gt=0, description="within an epoch, training writes a checkpoint so often")
     seed: int = 0
     quality: Quality = Quality()
     completion: Completion = Completion()
