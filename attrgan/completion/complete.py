@@ -39,6 +39,7 @@ MAX_NEIGHBOURS = 3
 """Neighbours named in the evidence of a cell."""
 CHUNK_ROWS = 20_000
 """Rows completed at a time: what bounds the memory. The feature cache is read once per chunk, so few are better."""
+_JSON = json.JSONEncoder(ensure_ascii=False)
 ANSWER = {
     "attribute": pa.string(),
     "value": pa.string(),
@@ -309,7 +310,7 @@ def _provenance(
     carried = answer.carried or Carried.nothing(len(answer.rows))
     sources, evidence = [], []
     cells = zip(
-        answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, carried.shares, carried.by,
+        answer.rows.tolist(), answer.span.tolist(), answer.runners_up, answer.neighbours, answer.voted.tolist(), carried.shares, carried.by,
         strict=True,
     )  # fmt: skip
     for i, (row, (token, length), others, near, voted, levels, by) in enumerate(cells):
@@ -321,12 +322,12 @@ def _provenance(
         if near:
             found["neighbours"] = [{"id": i, "cosine": c} for i, c in near[:MAX_NEIGHBOURS]]
         if others:
-            found["other_candidates"] = [[value, p] for value, p in others]
+            found["other_candidates"] = others
         if levels:
             found["levels"] = levels
         level = by if by in ("image", "sequence") else usual
         sources.append("text" if token >= 0 else "neighbour" if voted else level)
-        evidence.append(json.dumps(found, ensure_ascii=False))
+        evidence.append(_JSON.encode(found))
     return sources, evidence
 
 
