@@ -415,11 +415,11 @@ class Generator(nn.Module):
         self, batch: Batch, queries: torch.Tensor, visible: torch.Tensor, wide: torch.Tensor, rows: dict[str, Rows]
     ) -> dict[str, torch.Tensor]:
         at = [self.attributes.index(name) for name in self.numeric]
-        shift = self.numbers.shift(batch.numbers, visible[:, at])
+        expected = self.numbers.expected(batch.numbers, visible[:, at])
         logits = {}
         for i, name in enumerate(self.numeric):
             which = rows[name]
-            score = self.numbers.scores(i, queries[which, at[i]], shift[which, i])
+            score = self.numbers.scores(i, queries[which, at[i]], expected[which, i])
             logits[name] = score + self.wide.of(name, wide[which], score.shape[1])
         return logits
 

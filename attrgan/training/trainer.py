@@ -128,6 +128,7 @@ class Trainer:
         else:
             self.vocabulary, index, self.has_strangers = _receive(workers)
         self.generator = Generator(schema, self.vocabulary, options.size)
+        self.generator.numbers.fit(frame[list(self.vocabulary.numbers)].iloc[parts.train].to_numpy(np.float64))
         self.carried = transfer.carry(self.generator, self.vocabulary, origin) if origin and workers.first else {}
         self.discriminator = Discriminator(len(schema.attributes), options.size.width)
         self.average = deepcopy(self.generator)
@@ -160,7 +161,7 @@ class Trainer:
         generator, wide = self.generator, self.generator.wide
         vectors = [*wide.vectors.parameters(), wide.vote, wide.sharpness]
         numbers = generator.numbers
-        biases = [generator.match, generator.value_bias, numbers.start, numbers.linear]
+        biases = [generator.match, generator.value_bias, numbers.start]
         biases += [generator.spans.length] if generator.spans is not None else []
         apart = {id(p) for p in (wide.sparse.weight, *vectors, *biases)}
         groups: list[dict[str, Any]] = [
