@@ -107,7 +107,10 @@ def write_json(place: str | Path, data: Any) -> None:
 def write_text(place: str | Path, text: str) -> None:
     """Writes a text file in UTF-8: on a disk by rename, in an object store by one request; whole or not at all."""
     fs, path = filesystem(place)
-    if local := local_path(place):
+    local = local_path(place)
+    if local and local.exists() and not local.is_file():  # such as /dev/stdout
+        local.write_text(text, encoding="utf-8")
+    elif local:
         local.parent.mkdir(parents=True, exist_ok=True)
         part = local.with_name(f".{local.name}.{os.getpid()}")
         part.write_text(text, encoding="utf-8")
