@@ -60,7 +60,7 @@ def run_dags(runs: list[dict], *, command: list[str] | None = None, **variables:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=600,
+            timeout=1800,
         )
         assert done.returncode == 0, done.stdout[-5000:]
         return json.loads(answer.read_text()), done.stdout

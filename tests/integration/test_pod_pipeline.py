@@ -1,4 +1,4 @@
-"""The real verbs as pods: training, promotion and a night on the smallest catalog; the cluster is on loopback."""
+"""The real verbs as pods: a training and a night on the smallest catalog; the cluster is on loopback."""
 
 import json
 import re
@@ -30,15 +30,15 @@ class Lake:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
-    """A lake, seen alike by pods and worker, after a training, its promotion and a night."""
+    """A lake, seen alike by pods and worker, after a training and a night with the new model."""
     folder = tmp_path_factory.mktemp("lake")
     landed = folder / "landing" / f"dt={DT}"
     landed.mkdir(parents=True)
     shutil.copy(SMALLEST / "catalog.csv", landed)
+    model = folder / "runs" / "train_model" / DT / "manual__2017-03-02T00_00_00_00_00" / "train"
     runs = {
-        "train": {"dag_id": "train_model", "conf": {"dt": DT}},
-        "promote": {"dag_id": "promote_model", "conf": {"dt": DT}, "approve": "Approve"},
-        "night": {"dag_id": "nightly_completion", "logical_date": "2017-03-02T00:00:00+00:00"},
+        "train": {"dag_id": "train_model", "conf": {"dt": DT}, "run_after": "2017-03-02T00:00:00+00:00"},
+        "night": {"dag_id": "nightly_completion", "conf": {"dt": DT, "model": str(model)}},
     }
     in_the_image = {"HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(airflow_runs.ROOT)}
     images = {IMAGE: {"attrgan": [sys.executable, "-m", "attrgan"]}}
@@ -55,23 +55,22 @@ def lake(tmp_path_factory):
             ATTRGAN__WAREHOUSE=str(folder / "warehouse"),
             ATTRGAN__RUNS=str(folder / "runs"),
             ATTRGAN__ARTIFACT_ROOT=str(folder / "artifacts"),
-            ATTRGAN__TRAIN_ARGUMENTS='["--epochs", "4", "--seed", "1"]',
-            ATTRGAN__COMPLETION__SHARD_ROWS="50",
+            ATTRGAN__TRAIN_ARGUMENTS='["--epochs", "2", "--seed", "1"]',
         )
         yield Lake(folder, cluster, dict(zip(runs, answers, strict=True)), log)
 
 
-def test_training_promotion_and_a_night_succeed_as_pods_at_the_first_try(lake):
+def test_a_training_and_a_night_succeed_as_pods_at_the_first_try(lake):
     assert {name: run["state"] for name, run in lake.runs.items()} == dict.fromkeys(lake.runs, "success"), lake.log[
         -5000:
     ]
     assert {task["tries"] for run in lake.runs.values() for task in run["tasks"].values()} <= {0, 1}
-    assert [pod.exit_code for pod in lake.cluster.created] == [0] * 18
+    assert [pod.exit_code for pod in lake.cluster.created] == [0] * 13
 
 
 def test_every_pod_left_the_manifest_of_its_run(lake):
     night = lake.manifests("nightly_completion", "night")
-    assert night.keys() == {"validate", "drift", "audit", "publish", "complete/0-of-2", "complete/1-of-2"}
+    assert night.keys() == {"validate", "drift", "audit", "publish", "complete/0-of-1"}
     assert lake.manifests("train_model", "train").keys() == {"validate", "train", "evaluate", "register"}
     assert {m["run_id"] for m in night.values()} == {lake.runs["night"]["run_id"]}
 
