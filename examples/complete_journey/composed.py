@@ -34,6 +34,10 @@ class ComposedAirflow(Airflow):
         self._session = requests.Session()
         self.log_in()
 
+    def start(self, components: tuple[str, ...] = ("scheduler", "dag_processor")) -> None:
+        """Nothing to start here: waits until the components are healthy."""
+        self.wait("Airflow's components", lambda: set(components) <= self._healthy(), seconds=600, every=5)
+
     def task_log(self, task: dict[str, Any], lines: int = 40) -> str:
         """The end of the log of a task's last attempt, as the API server shows it."""
         run = f"dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
@@ -91,6 +95,7 @@ _HERE = {"aws_region": "us-east-1", "aws_allow_http": "true"}
 
 def _travel(journey: Journey) -> Journey:
     airflow, last = journey.airflow, journey.nights[-1]
+    airflow.start()
     airflow.wait_for_dags({TRAIN, PROMOTE, NIGHTLY})
     for dag_id in (TRAIN, PROMOTE, NIGHTLY):
         airflow.unpause(dag_id)
