@@ -34,6 +34,9 @@ up: $(READY) ## leave Airflow, MLflow and an S3 endpoint running, and print thei
 down: $(READY) ## stop what `make up` started
 	$(BIN)/python -m examples.complete_journey.up --down
 
+.env: ## passwords for docker-compose.yaml, made once
+	umask 077 && $(PYTHON) docker/env.py >$@
+
 bench: $(READY) ## the benchmarks behind the figures in the README
 	$(BIN)/python -m benchmarks.complete_journey
 	@if [ -n "$$ATTRGAN_BENCHMARK_DATA" ]; then $(BIN)/python -m benchmarks.catalogs --attributes; \

@@ -4,6 +4,7 @@ Each function that writes a folder runs as one step (`attrgan.lake.manifest.step
 all, and running it again for the same run and the same inputs does nothing. Heavy libraries are imported inside.
 """
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -152,6 +153,9 @@ def train(
     adversarial_weight: float | None = None,
     adversarial_loss: str = "standard",
     epochs: int | None = None,
+    batch_size: int | None = None,
+    accumulate: int = 1,
+    mixed_precision: str = "no",
     device: str = "auto",
     max_minutes: float | None = None,
     resume: bool = False,
@@ -163,51 +167,82 @@ def train(
 ) -> Manifest:
     """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`.
 
+    Under `torchrun` all processes call it alike; the first one writes, the others return the status `followed`.
+
     Args:
         adversarial_loss: `standard` or `relativistic`; see `attrgan.training.losses`.
+        batch_size: rows of a step, of all processes together; None: from the number of rows.
+        accumulate: pieces in which a process computes its part of a batch, one after the other.
+        mixed_precision: `no` or `bf16`.
+        resume: go on from the last checkpoint in `<out>/.checkpoints`, which may be on an object store.
         start_from: folder or URI of a model, of any catalog and schema, whose weights are the start.
         reviews: URL of a warehouse whose `reviews` are learned from; see `attrgan.training.gold`.
         calibrate_for: `mcar` or `observed`: what promises are made for; see `attrgan.evaluation.promise`.
+
+    Raises:
+        Interrupted: SIGTERM came; what was learned so far is in a checkpoint.
     """
     from attrgan.evaluation.promise import as_missing
     from attrgan.features import cache
+    from attrgan.training import checkpoint, distributed
     from attrgan.training.losses import ADVERSARIAL
-    from attrgan.training.train import load_origin
+    from attrgan.training.run import Checkpoints
+    from attrgan.training.train import follow, load_origin
     from attrgan.training.train import train as run
     from attrgan.training.trainer import Options
 
     parsed, device = Schema.load(schema), _device(device)
-    options = Options(seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes)
-    if adversarial_weight is not None:
-        options = replace(options, adversarial_weight=adversarial_weight)
     if adversarial_loss not in ADVERSARIAL:
         raise InputError(f"--adversarial-loss {adversarial_loss} is not known: expected {' or '.join(ADVERSARIAL)}")
-    options = replace(options, adversarial_loss=adversarial_loss, calibrate_for=as_missing(calibrate_for))
+    if mixed_precision not in distributed.MIXED_PRECISION:
+        known = " or ".join(distributed.MIXED_PRECISION)
+        raise InputError(f"--mixed-precision {mixed_precision} is not known: expected {known}")
+    options = Options(
+        seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes, batch_size=batch_size,
+        accumulate=accumulate, mixed_precision=mixed_precision, adversarial_loss=adversarial_loss,
+        calibrate_for=as_missing(calibrate_for),
+    )  # fmt: skip
+    if adversarial_weight is not None:
+        options = replace(options, adversarial_weight=adversarial_weight)
     origin = load_origin(*reading.load_model(start_from)) if start_from else None
     answers = _answers(reviews, parsed, say) if reviews else None
-    checkpoints = _checkpoints(out, resume)
+    checkpoints = Checkpoints(storage.join(out, ".checkpoints"), resume, settings().checkpoint_minutes)
+    workers = distributed.connect(device, mixed_precision)
+
+    def encode(frame: "pd.DataFrame") -> Any:
+        return cache.lookup(frame, parsed, features)
 
     def work(stage: Path) -> Result:
+        workers.tell(True)  # that there is something to do
         _, frame = reading.read_frame(catalog, parsed, keep_deleted=False)
         trained = run(
-            parsed, frame, cache.lookup(frame, parsed, features), options, stage,
-            say=say, checkpoints=checkpoints, resume=resume, device=device, origin=origin,
-            reviews=answers,
+            parsed, frame, encode(frame), options, stage, say=say, checkpoints=checkpoints, device=workers.device,
+            origin=origin, reviews=answers, workers=workers,
         )  # fmt: skip
         log = stage / "training_log.jsonl"
         _picture(trained.model, trained.metrics, trained.cells, trained.joint, stage, log)
         attributes = trained.metrics["attributes"]
         details = {"model_version": trained.model.version, "schema_hash": parsed.hash, "seed": options.seed}
+        details["training"] = _ended_with(log, trained.model.config["outcome"])
         if origin:
             details["started_from"] = trained.model.config["started_from"]
         return Result(trained.metrics["rows"] | {"attributes": len(attributes)}, details)
 
+    if not workers.first:
+        if workers.tell():
+            _, frame = reading.read_frame(catalog, parsed, keep_deleted=False)
+            follow(parsed, frame, encode, options, workers, origin=origin, reviews=answers)
+        workers.close()
+        return {"verb": "train", "status": "followed", "process": workers.rank}
     arguments = {k: v for k, v in vars(options).items() if k != "size"} | {"device": device}
     arguments |= {"from": origin.model.version} if origin else {}
     arguments |= {} if answers is None else {"reviews": answers.attrs["hash"]}
+    arguments |= {"processes": workers.count} if workers.count > 1 else {}
     done = step("train", out, work, inputs={"catalog": catalog, "schema": schema}, arguments=arguments, run_id=run_id)
-    if checkpoints:
-        _clear(checkpoints)
+    if done.get("skipped"):
+        workers.tell(False)
+    workers.close()
+    checkpoint.clear(checkpoints.place)
     return done
 
 
@@ -582,6 +617,13 @@ def _picture(
     evaluation_report(measured, stage / "report.html", drawn)
 
 
+def _ended_with(log: Path, outcome: dict[str, Any]) -> dict[str, float]:
+    """The figures a training ended with: its last losses, the best validation loss, its epochs."""
+    steps = [record for line in log.read_text(encoding="utf-8").splitlines() if "step" in (record := json.loads(line))]
+    losses = {name: steps[-1][name] for name in ("loss_d", "loss_g")} if steps else {}
+    return losses | {name: outcome[name] for name in ("validation_loss", "epochs")}
+
+
 def _promises(model: "CompletionModel") -> dict[str, Any]:
     """Per attribute what was promised, and what came true on rows that nothing else touched."""
     measured = model.metrics.get("attributes", {})
@@ -647,20 +689,3 @@ def _suspended(drift: str | None, model: "CompletionModel") -> dict[str, str]:
     from attrgan.quality.drift import read_suspended
 
     return read_suspended(drift, model.version)
-
-
-def _checkpoints(out: str, resume: bool) -> Path | None:
-    """Where a training keeps its checkpoints: beside its outputs, hidden; emptied unless it resumes."""
-    place = storage.local_path(out)
-    if place is None:
-        return None
-    folder = place / ".checkpoints"
-    if not resume:
-        _clear(folder)
-    return folder
-
-
-def _clear(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

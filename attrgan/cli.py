@@ -5,14 +5,17 @@ sentence on standard error. Exit codes: 0 done, 2 bad input, 3 a gate says no, 1
 """
 
 import json as json_library
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Annotated, Any
 
 import typer
 
+from attrgan import logs
 from attrgan.errors import AttrGANError
 
 app = typer.Typer(
@@ -47,8 +50,15 @@ OptionalSchema = Annotated[
     str | None, typer.Option("--schema", "-s", help="Default: the schema that the warehouse was published with.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+_log = logging.getLogger(__name__)
 _LINES = 40
 """Lines of a listing; `--json` has all of it."""
+
+
+@app.callback()
+def _begin(context: typer.Context) -> None:
+    if "--help" not in sys.argv:  # help needs no settings
+        logs.begin(context.invoked_subcommand or "")
 
 
 def _say(result: Any, as_json: bool, *lines: str) -> None:
@@ -181,10 +191,17 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training rows; default: from their number.")
     ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Rows of a step, of all processes together; default: from their number.")
+    ] = None,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Pieces a batch goes through in, one after the other: less memory.")
+    ] = 1,
+    mixed_precision: Annotated[str, typer.Option(help="no, or bf16 in forward and backward passes.")] = "no",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop training after this long.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint in the model folder.")
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in the model folder, local or s3://.")
     ] = False,
     start_from: Annotated[
         str | None, typer.Option("--from", help="Model folder or URI, of any catalog, whose weights are the start.")
@@ -198,16 +215,21 @@ def train(
 ) -> None:
     """Train a model: generator against discriminator, calibrated, scored on rows never seen.
 
+    Several GPUs or pods: torchrun --nproc-per-node 8 -m attrgan train … (docs/runbooks/training.md)
+
     Example: attrgan train out/validated/valid.parquet --schema schema.yaml -o model --seed 7
     """
     from attrgan import api
 
     done = api.train(
         catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight,
-        adversarial_loss=adversarial_loss, epochs=epochs, device=device, max_minutes=max_minutes, resume=resume,
+        adversarial_loss=adversarial_loss, epochs=epochs, batch_size=batch_size, accumulate=accumulate,
+        mixed_precision=mixed_precision, device=device, max_minutes=max_minutes, resume=resume,
         start_from=start_from, reviews=reviews, calibrate_for=calibrate_for, run_id=run_id,
         say=_to_stderr if json else typer.echo,
     )  # fmt: skip
+    if done["status"] == "followed":  # the first of several processes speaks
+        return
     _done(done, out, json)
     if not json:
         _table_of_metrics(out)
@@ -502,13 +524,22 @@ def rollback(entity: EntityOption = None, json: JsonOption = False) -> None:
 
 
 @app.command()
-def doctor(json: JsonOption = False) -> None:
+def doctor(
+    freshness: Annotated[
+        str | None,
+        typer.Option(help="Only this: exit 3 when the warehouse got its newest date longer ago, such as 26h or 2d."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Say what is missing on this machine and what to do about it; exit 3 when something is.
 
-    Example: attrgan doctor
+    Example: attrgan doctor --freshness 26h
     """
     from dataclasses import asdict
 
+    if freshness is not None:
+        _freshness(freshness, json)
+        return
     from attrgan import doctor as machine
 
     checks = machine.doctor()
@@ -518,6 +549,22 @@ def doctor(json: JsonOption = False) -> None:
     _say([asdict(c) for c in checks], json, *lines)
     if not all(c.ok for c in checks):
         raise typer.Exit(3)
+
+
+def _freshness(limit: str, as_json: bool) -> None:
+    """Says how old the newest data is; raises GateError when it is older than the limit."""
+    from attrgan import freshness, telemetry
+    from attrgan.config import settings
+    from attrgan.errors import GateError
+
+    found = freshness.look(settings().warehouse, freshness.seconds(limit))
+    if found["age_seconds"] is not None:
+        telemetry.age(found["age_seconds"])
+    sentence = freshness.sentence(found)
+    if found["fresh"] or as_json:
+        _say(found, as_json, sentence)
+    if not found["fresh"]:
+        raise GateError(sentence)
 
 
 @review_app.command("export")
@@ -603,7 +650,10 @@ def config_show(json: JsonOption = False) -> None:
 
 
 def _to_stderr(line: str) -> None:
-    typer.echo(line, err=True)
+    if logs.in_json():
+        _log.info(line)
+    else:
+        typer.echo(line, err=True)
 
 
 def _table_of_metrics(out: str) -> None:
@@ -658,21 +708,37 @@ def _percent(value: float | None) -> str:
 
 def main() -> None:
     """Runs the command line; turns errors into one sentence and an exit code."""
+    started = perf_counter()
+    code, sentence = _run()
+    if verb := logs.fields().get("verb"):
+        from attrgan import telemetry
+
+        telemetry.ended(verb, code, perf_counter() - started)
+    if sentence and logs.in_json():
+        _log.error(sentence, extra={"fields": {"exit_code": code}})
+    elif sentence:
+        typer.echo(f"attrgan: {sentence}", err=True)
+    sys.exit(code)
+
+
+def _run() -> tuple[int, str | None]:
+    """Runs the command line; its exit code, and the sentence that says what went wrong."""
     try:
         app()
+    except SystemExit as end:
+        return (end.code if isinstance(end.code, int) else 0), None
     except AttrGANError as error:
-        typer.echo(f"attrgan: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code, str(error)
     except KeyboardInterrupt:
-        typer.echo("attrgan: interrupted; nothing half written", err=True)
-        sys.exit(130)
+        return 130, "interrupted; nothing half written"
     except MemoryError:
-        typer.echo(
-            "attrgan: out of memory: complete the catalog in slices (--shard i/n) or train on fewer rows", err=True
-        )
-        sys.exit(1)
+        return 1, "out of memory: complete the catalog in slices (--shard i/n) or train on fewer rows"
     except Exception as error:
-        typer.echo(f"attrgan: a fault of ours ({type(error).__name__}: {error}); ATTRGAN_DEBUG=1 shows where", err=True)
+        from attrgan.lake import s3
+
+        if told := s3.explained(error):
+            return told.exit_code, str(told)
         if os.environ.get("ATTRGAN_DEBUG"):
-            raise
-        sys.exit(1)
+            _log.exception("a fault of ours")
+        return 1, f"a fault of ours ({type(error).__name__}: {error}); ATTRGAN_DEBUG=1 shows where"
+    return 0, None

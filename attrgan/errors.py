@@ -8,7 +8,8 @@ AttrGANError            1  a fault of ours
 │   ├── ModelError         a model folder or URI that is not one, or belongs to another schema
 │   ├── MediaError         a picture that cannot be read; its level catches it, the item lacks the level
 │   └── SettingsError      a setting that is missing or malformed
-└── GateError           3  a gate said no (quality, audit, promotion); the outputs are there all the same
+├── GateError           3  a gate said no (quality, audit, promotion); the outputs are there all the same
+└── Interrupted       143  SIGTERM came, and what was done so far is kept: run it again (128 + 15, as shells say it)
 """
 
 
@@ -52,3 +53,9 @@ class GateError(AttrGANError):
     """A gate said no."""
 
     exit_code = 3
+
+
+class Interrupted(AttrGANError):  # noqa: N818 - not an error of anybody
+    """The process was asked to end before its time."""
+
+    exit_code = 143

@@ -31,6 +31,7 @@ MOST_SAMPLES = 100
 """Joint completions of an item that can be asked for."""
 MAX_NEIGHBOURS = 3
 """Neighbours named in the evidence of a cell."""
+_JSON = json.JSONEncoder(ensure_ascii=False)
 ANSWER = {
     "attribute": pa.string(),
     "value": pa.string(),
@@ -232,7 +233,7 @@ def _provenance(
     carried = answer.carried or Carried.nothing(len(answer.rows))
     sources, evidence = [], []
     cells = zip(
-        answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, carried.shares, carried.by,
+        answer.rows.tolist(), answer.span.tolist(), answer.runners_up, answer.neighbours, answer.voted.tolist(), carried.shares, carried.by,
         strict=True,
     )  # fmt: skip
     for i, (row, (token, length), others, near, voted, levels, by) in enumerate(cells):
@@ -244,12 +245,12 @@ def _provenance(
         if near:
             found["neighbours"] = [{"id": i, "cosine": c} for i, c in near[:MAX_NEIGHBOURS]]
         if others:
-            found["other_candidates"] = [[value, p] for value, p in others]
+            found["other_candidates"] = others
         if levels:
             found["levels"] = levels
         level = by if by in ("image", "sequence") else usual
         sources.append("text" if token >= 0 else "neighbour" if voted else level)
-        evidence.append(json.dumps(found, ensure_ascii=False))
+        evidence.append(_JSON.encode(found))
     return sources, evidence
 
 

@@ -8,7 +8,7 @@ updates at once do no harm. A path or URL stands for its content: a picture that
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -78,22 +78,29 @@ def content_hashes(frame: pd.DataFrame, columns: list[str], besides: np.ndarray 
         columns: those that are hashed.
         besides: what else is hashed, uint8 (rows, n).
     """
-    cells = zip(*(frame[c] for c in columns), *([] if besides is None else [map(bytes, besides)]), strict=True)
-    return np.array([_content_hash(item) for item in cells], dtype=object)
+    cells = [frame[c].tolist() for c in columns] + ([] if besides is None else [map(bytes, besides)])
+    items = zip(*map(_contents, cells), strict=True)
+    return np.array([hashlib.blake2b(b"".join(item), digest_size=16).hexdigest() for item in items], dtype=object)
 
 
-def _content_hash(cells: tuple[Any, ...]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _contents(cells: Iterable[Any]) -> Iterator[bytes]:
+    """The cells of a column as bytes, each with its type and length before it."""
+    strings: dict[str, bytes] = {}  # most columns say the same few strings again and again
     for cell in cells:
-        content = _content(cell)
-        digest.update(f"{type(cell).__name__}{len(content)}:".encode() + content)
-    return digest.hexdigest()
+        if type(cell) is str:
+            if cell not in strings:
+                strings[cell] = _content(cell)
+            yield strings[cell]
+        else:
+            yield _content(cell)
 
 
 def _content(cell: Any) -> bytes:
     if isinstance(cell, bytes | bytearray | memoryview):
-        return bytes(cell)
-    return repr(cell.tolist() if isinstance(cell, np.ndarray) else cell).encode()  # numpy's repr leaves the middle out
+        content = bytes(cell)
+    else:  # numpy's repr leaves the middle out
+        content = repr(cell.tolist() if isinstance(cell, np.ndarray) else cell).encode()
+    return f"{type(cell).__name__}{len(content)}:".encode() + content
 
 
 def encode(frame: pd.DataFrame, schema: Schema) -> pa.Table:
