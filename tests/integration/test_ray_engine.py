@@ -34,18 +34,20 @@ def cluster(tmp_path_factory):
     variables.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
-    before = {p.pid for p in psutil.Process().children(recursive=True)}
-    found = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0, "include_dashboard": False})
+    before = set(psutil.Process().children(recursive=True))
     try:
+        found = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0, "include_dashboard": False})
         found.workers = [found.add_node(wait=False, **NODE) for _ in range(2)]
         found.wait_for_nodes(timeout=300)
         variables.setenv("RAY_ADDRESS", found.address)
-        processes = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
         yield found
-    finally:
+        started = set(psutil.Process().children(recursive=True)) - before
         found.shutdown()
+        assert not psutil.wait_procs(started, timeout=30)[1], "no process of the cluster is left"
+    finally:
+        for process in set(psutil.Process().children(recursive=True)) - before:
+            process.kill()
         variables.undo()
-    assert not psutil.wait_procs(processes, timeout=30)[1], "no process of the cluster is left"
 
 
 @pytest.fixture(autouse=True)
