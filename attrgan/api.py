@@ -4,9 +4,11 @@ Each function that writes a folder runs as one step (`attrgan.lake.manifest.step
 all, and running it again for the same run and the same inputs does nothing. Heavy libraries are imported inside.
 """
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -68,15 +70,14 @@ def validate(
         warehouse: where the null rates of the past are read from.
     """
     from attrgan.lake import tables
-    from attrgan.lake.catalog import read_catalog
+    from attrgan.quality.received import receive
     from attrgan.quality.validation import validate as judge
 
     parsed, quality = Schema.load(schema), settings().quality
     past = tables.past_null_rates(warehouse, dt or until or "9999-12-31", parsed.id) if warehouse else None
 
     def work(stage: Path) -> Result:
-        found = read_catalog(catalog, dt=dt, until=until, id_column=parsed.id)
-        result = judge(found, parsed, stage, quality, past)
+        result = judge(receive(catalog, parsed, dt, until), parsed, stage, quality, past)
         result.details |= {"schema_hash": parsed.hash, "dt": dt or until}
         return result
 
@@ -103,6 +104,7 @@ def features(
         progress: gets (vectors done, items).
     """
     from attrgan.features import cache
+    from attrgan.lake.catalog import to_frame
 
     if (vectors is None) != (model is None):
         given, lacking = ("--model", "--vectors FILE.parquet") if model else ("--vectors", "--model MODEL")
@@ -111,7 +113,8 @@ def features(
     loaded = reading.load_model(model)[1] if model else None
 
     def work(_: Path) -> Result:
-        updated = cache.update(reading.read_frame(catalog, parsed)[1], parsed, out)
+        chunks = reading.open_rows(catalog, parsed).chunks()
+        updated = cache.update_all((to_frame(chunk, parsed) for chunk in chunks), parsed, out)
         counts = {"items": updated.items, "encoded": updated.encoded, "reused": updated.reused}
         details = {"encoder_version": updated.encoder_version}
         if loaded and vectors:
@@ -130,14 +133,11 @@ def _write_vectors(
 ) -> int:  # fmt: skip
     """Writes the items' vectors to a place, whole or not at all; returns their length."""
     from attrgan.completion.vectors import write_vectors
-    from attrgan.lake.catalog import typed
 
-    table = typed(reading.read_table(catalog, model), model.schema)
+    rows = reading.open_rows(catalog, model.schema, model)
     folder, name = place.rpartition("/")[::2]
     with storage.staged(folder or ".") as stage:
-        return write_vectors(
-            model, table, stage / name, id_column=id_column, cache_place=cache_place, progress=progress
-        )
+        return write_vectors(model, rows, stage / name, id_column=id_column, cache_place=cache_place, progress=progress)
 
 
 # --- models --------------------------------------------------------------------------------------------------------
@@ -223,6 +223,7 @@ def train(
         _picture(trained.model, trained.metrics, trained.cells, trained.joint, stage, log)
         attributes = trained.metrics["attributes"]
         details = {"model_version": trained.model.version, "schema_hash": parsed.hash, "seed": options.seed}
+        details["training"] = _ended_with(log, trained.model.config["outcome"])
         if origin:
             details["started_from"] = trained.model.config["started_from"]
         return Result(trained.metrics["rows"] | {"attributes": len(attributes)}, details)
@@ -406,30 +407,37 @@ def complete(
         drift: output folder of `drift`: the attributes that it suspends are not filled.
         features: the feature cache; what the same model, schema and thresholds decided before is taken from it too, and
             what is decided now is kept in it (`attrgan.completion.decisions`).
+        engine: `local`, or `ray`: on the cluster that `RAY_ADDRESS` names (`attrgan.completion.on_ray`), the same rows.
         samples: joint completions of each item to draw besides, into `samples.parquet`; seed: of their random numbers.
     """
-    if engine != "local":
-        raise SettingsError(f"engine {engine!r} is not there: expected local")
+    from attrgan.completion.engines import ENGINES
+
+    if engine not in ENGINES:
+        raise SettingsError(f"engine {engine!r} is not there: expected {' or '.join(ENGINES)}")
     number, of = _shard(shard)
     drawn = _samples(samples, seed)
     if features and storage.is_file(features):
         raise InputError(f"--features {features} is a file: expected the folder that `attrgan features -o` writes")
-    _, loaded = reading.load_model(model)
+    folder, loaded = reading.load_model(model)
     suspended = _suspended(drift, loaded)
     run_id = run_id or str(uuid.uuid4())
 
     def work(stage: Path) -> Result:
-        from attrgan.completion.complete import complete_table
-        from attrgan.lake.catalog import typed
+        from attrgan.completion import engines
 
-        table = typed(reading.read_table(catalog, loaded), loaded.schema)  # all slices have the types of the whole
-        first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
+        rows = reading.open_rows(catalog, loaded.schema, loaded)  # all slices have the types of the whole
+        first, last = rows.num_rows * number // of, rows.num_rows * (number + 1) // of
         limits = settings().completion
-        counts = complete_table(
-            loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features, progress=progress,
-            review_confidence=limits.review_confidence, keep_decisions=limits.keep_decisions, suspended=suspended,
-            **drawn,
+        job = engines.Job(
+            run_id, datetime.now(UTC).isoformat(timespec="seconds"), features, limits.review_confidence,
+            limits.keep_decisions, suspended=suspended, **drawn,
         )  # fmt: skip
+        if engine == "ray":
+            from attrgan.completion.on_ray import on_ray
+
+            counts = on_ray(loaded, folder, rows, first, last, job, stage, out, progress)
+        else:
+            counts = engines.local(loaded, rows, first, last, job, stage, progress)
         details = {
             "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,
             "schema": loaded.schema.dump(), "calibration": loaded.calibration, "promise": _promises(loaded),
@@ -607,6 +615,13 @@ def _picture(
         drawn.insert(0, folder / "losses.png")
         plots.training_curves(log, drawn[0])
     evaluation_report(measured, stage / "report.html", drawn)
+
+
+def _ended_with(log: Path, outcome: dict[str, Any]) -> dict[str, float]:
+    """The figures a training ended with: its last losses, the best validation loss, its epochs."""
+    steps = [record for line in log.read_text(encoding="utf-8").splitlines() if "step" in (record := json.loads(line))]
+    losses = {name: steps[-1][name] for name in ("loss_d", "loss_g")} if steps else {}
+    return losses | {name: outcome[name] for name in ("validation_loss", "epochs")}
 
 
 def _promises(model: "CompletionModel") -> dict[str, Any]:

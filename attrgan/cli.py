@@ -5,14 +5,17 @@ sentence on standard error. Exit codes: 0 done, 2 bad input, 3 a gate says no, 1
 """
 
 import json as json_library
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Annotated, Any
 
 import typer
 
+from attrgan import logs
 from attrgan.errors import AttrGANError
 
 app = typer.Typer(
@@ -47,8 +50,15 @@ OptionalSchema = Annotated[
     str | None, typer.Option("--schema", "-s", help="Default: the schema that the warehouse was published with.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+_log = logging.getLogger(__name__)
 _LINES = 40
 """Lines of a listing; `--json` has all of it."""
+
+
+@app.callback()
+def _begin(context: typer.Context) -> None:
+    if "--help" not in sys.argv:  # help needs no settings
+        logs.begin(context.invoked_subcommand or "")
 
 
 def _say(result: Any, as_json: bool, *lines: str) -> None:
@@ -281,7 +291,9 @@ def complete(
     drift: Annotated[
         str | None, typer.Option(help="Output folder of `attrgan drift`: what it suspends is not filled.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="local.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: on the cluster that RAY_ADDRESS names, or on one of this machine.")
+    ] = "local",
     samples: Annotated[
         int | None, typer.Option(help="Joint completions of each item to draw into samples.parquet, 1 to 100.")
     ] = None,
@@ -512,13 +524,22 @@ def rollback(entity: EntityOption = None, json: JsonOption = False) -> None:
 
 
 @app.command()
-def doctor(json: JsonOption = False) -> None:
+def doctor(
+    freshness: Annotated[
+        str | None,
+        typer.Option(help="Only this: exit 3 when the warehouse got its newest date longer ago, such as 26h or 2d."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Say what is missing on this machine and what to do about it; exit 3 when something is.
 
-    Example: attrgan doctor
+    Example: attrgan doctor --freshness 26h
     """
     from dataclasses import asdict
 
+    if freshness is not None:
+        _freshness(freshness, json)
+        return
     from attrgan import doctor as machine
 
     checks = machine.doctor()
@@ -528,6 +549,22 @@ def doctor(json: JsonOption = False) -> None:
     _say([asdict(c) for c in checks], json, *lines)
     if not all(c.ok for c in checks):
         raise typer.Exit(3)
+
+
+def _freshness(limit: str, as_json: bool) -> None:
+    """Says how old the newest data is; raises GateError when it is older than the limit."""
+    from attrgan import freshness, telemetry
+    from attrgan.config import settings
+    from attrgan.errors import GateError
+
+    found = freshness.look(settings().warehouse, freshness.seconds(limit))
+    if found["age_seconds"] is not None:
+        telemetry.age(found["age_seconds"])
+    sentence = freshness.sentence(found)
+    if found["fresh"] or as_json:
+        _say(found, as_json, sentence)
+    if not found["fresh"]:
+        raise GateError(sentence)
 
 
 @review_app.command("export")
@@ -613,7 +650,10 @@ def config_show(json: JsonOption = False) -> None:
 
 
 def _to_stderr(line: str) -> None:
-    typer.echo(line, err=True)
+    if logs.in_json():
+        _log.info(line)
+    else:
+        typer.echo(line, err=True)
 
 
 def _table_of_metrics(out: str) -> None:
@@ -668,21 +708,37 @@ def _percent(value: float | None) -> str:
 
 def main() -> None:
     """Runs the command line; turns errors into one sentence and an exit code."""
+    started = perf_counter()
+    code, sentence = _run()
+    if verb := logs.fields().get("verb"):
+        from attrgan import telemetry
+
+        telemetry.ended(verb, code, perf_counter() - started)
+    if sentence and logs.in_json():
+        _log.error(sentence, extra={"fields": {"exit_code": code}})
+    elif sentence:
+        typer.echo(f"attrgan: {sentence}", err=True)
+    sys.exit(code)
+
+
+def _run() -> tuple[int, str | None]:
+    """Runs the command line; its exit code, and the sentence that says what went wrong."""
     try:
         app()
+    except SystemExit as end:
+        return (end.code if isinstance(end.code, int) else 0), None
     except AttrGANError as error:
-        typer.echo(f"attrgan: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code, str(error)
     except KeyboardInterrupt:
-        typer.echo("attrgan: interrupted; nothing half written", err=True)
-        sys.exit(130)
+        return 130, "interrupted; nothing half written"
     except MemoryError:
-        typer.echo(
-            "attrgan: out of memory: complete the catalog in slices (--shard i/n) or train on fewer rows", err=True
-        )
-        sys.exit(1)
+        return 1, "out of memory: complete the catalog in slices (--shard i/n) or train on fewer rows"
     except Exception as error:
-        typer.echo(f"attrgan: a fault of ours ({type(error).__name__}: {error}); ATTRGAN_DEBUG=1 shows where", err=True)
+        from attrgan.lake import s3
+
+        if told := s3.explained(error):
+            return told.exit_code, str(told)
         if os.environ.get("ATTRGAN_DEBUG"):
-            raise
-        sys.exit(1)
+            _log.exception("a fault of ours")
+        return 1, f"a fault of ours ({type(error).__name__}: {error}); ATTRGAN_DEBUG=1 shows where"
+    return 0, None

@@ -95,7 +95,7 @@ def _make_room(uri: str) -> None:
 def _of_the_store(error: Exception) -> bool:
     """Whether the error comes from MLflow, its database (or a driver that is missing), its server or object store."""
     module = type(error).__module__.partition(".")[0]
-    return module in ("mlflow", "sqlalchemy", "requests", "urllib3", "botocore") or isinstance(
+    return module in ("mlflow", "sqlalchemy", "requests", "urllib3", "boto3", "botocore") or isinstance(
         error, ModuleNotFoundError
     )
 

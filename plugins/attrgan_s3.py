@@ -50,11 +50,16 @@ def environment() -> dict[str, str]:
 @contextmanager
 def signed_in() -> Iterator[None]:
     """This process with those variables, for what reads a place in it."""
-    before, now = dict(os.environ), environment()
-    os.environ.update(now)
+    before = dict(os.environ)
+    _become(environment())
     try:
         yield
     finally:
-        for name in now.keys() - before.keys():
-            os.environ.pop(name, None)
-        os.environ.update(before)
+        _become(before)
+
+
+def _become(variables: dict[str, str]) -> None:
+    """Makes these the variables of this process."""
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)

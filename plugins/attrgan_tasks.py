@@ -3,12 +3,15 @@
 `settings().runner` decides what the task is, the argument list is the same either way:
 
 - `local`: a process on the worker's machine (`AttrganProcessOperator`), without a shell;
-- `kubernetes`: a pod (`attrgan_pods.AttrganPodOperator`), imported only then, because that import takes a second.
+- `kubernetes`: a pod (`attrgan_pods.AttrganPodOperator`), imported only then, because that import takes a second;
+  training over several pods a Job (`attrgan_jobs.AttrganJobOperator`).
 
-The exit code decides what Airflow does, the same either way: 0 is success; 2 (bad input) and 3 (a gate says no) fail
-without retries, since the same input gives the same answer, unless the task lists the code in `skip_on`; anything else
-(1, a signal, out of memory) is retried. Tasks hand over folders with manifests; nothing goes through XCom except the
-short list of shard folders. Nothing heavier than `attrgan.config` is imported here: DAG files are parsed all the time.
+The exit code decides what Airflow does, the same either way: 2 (bad input) and 3 (a gate says no) fail without retries,
+since the same input gives the same answer, unless the task lists the code in `skip_on`; anything else (1, a signal, out
+of memory) is retried. 0 is success only with the manifest of this run (`check_result`).
+
+Tasks hand over folders with manifests; nothing goes through XCom except the short list of shard folders. Nothing
+heavier than `attrgan.config` is imported here: DAG files are parsed all the time.
 """
 
 import json
@@ -24,18 +27,28 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context, XComArg, conf, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from attrgan_lineage import LineageMixin
 from attrgan_places import shard_place
 from attrgan_s3 import environment
 
 from attrgan.config import settings
+from attrgan.logs import FIELDS
 
 log = logging.getLogger(__name__)
 
 COMMAND = [sys.executable, "-m", "attrgan"]
 """What a verb's arguments are appended to on this machine."""
 
+LOG_FIELDS = (
+    '{{ {"dag_id": dag.dag_id, "task_id": task.task_id, "map_index": ti.map_index, "dt": dt(), "run_id": run_id,'
+    ' "try_number": ti.try_number} | tojson }}'
+)
+"""What every line of a verb's log says about its task."""
+
 FINAL = (2, 3)
 """Exit codes that a retry cannot change: bad input, and a gate that says no."""
+
+_SEEN_BY_BOTH = "was it `attrgan` that ran, and is that place the same for it and for Airflow's workers?"
 
 KILL_AFTER_SECONDS = 3
 """From SIGTERM to SIGKILL; shorter than the 5 s after which Airflow kills the task that would send it."""
@@ -71,7 +84,9 @@ def flat(arguments: Sequence[Any]) -> list[str]:
 
 
 def judge(code: int, said: str, skip_on: Sequence[int]) -> None:
-    """Raises what Airflow should do after an exit code; `said` is the last line of the command."""
+    """Raises what Airflow should do after an exit code; `said` is the last line of the command, as text or as JSON."""
+    with suppress(ValueError, TypeError, KeyError):
+        said = json.loads(said)["message"]
     if code in skip_on:
         raise AirflowSkipException(said)
     if code in FINAL:
@@ -80,7 +95,34 @@ def judge(code: int, said: str, skip_on: Sequence[int]) -> None:
         raise AirflowException(f"attrgan ended with exit code {code}: {said}")
 
 
-class AttrganProcessOperator(BaseOperator):
+def check_result(arguments: Sequence[Any]) -> None:
+    """Raises AirflowException, which is retried, unless a verb that has ended with 0 left what it was started for.
+
+    - A verb with `-o DIR` must have left a manifest there: finished, of this verb and of this run.
+    - `report` writes one page and no manifest: the page must be there.
+    - `landing` only looks, and what `promote` changes stands in the model registry: their exit code is all there is.
+    """
+    from attrgan.lake import manifest, storage
+
+    given = flat(arguments)
+    verb = given[0]
+    if "-o" not in given:
+        return
+    out = given[given.index("-o") + 1]
+    if verb == "report":
+        if not storage.exists(out):
+            raise AirflowException(f"report ended with exit code 0, but there is no page at {out}: {_SEEN_BY_BOTH}")
+        return
+    expected = {"verb": verb, "status": "finished", "run_id": given[given.index("--run-id") + 1]}
+    found = manifest.read(out)
+    if found is None:
+        raise AirflowException(f"{verb} ended with exit code 0, but there is no manifest in {out}: {_SEEN_BY_BOTH}")
+    if wrong := {key: found.get(key) for key, value in expected.items() if found.get(key) != value}:
+        is_of = ", ".join(f"{key} {value} instead of {expected[key]}" for key, value in wrong.items())
+        raise AirflowException(f"{verb} ended with exit code 0, but the manifest in {out} has {is_of}")
+
+
+class AttrganProcessOperator(LineageMixin, BaseOperator):
     """Runs an `attrgan` verb as a process of its own on this machine.
 
     Args:
@@ -92,7 +134,7 @@ class AttrganProcessOperator(BaseOperator):
     line by line to the task's log. It inherits the environment and the working folder of the worker.
     """
 
-    template_fields = ("arguments",)
+    template_fields = ("arguments", "log_fields")
 
     def __init__(
         self, *, arguments: list[Any], skip_on: Sequence[int] = (), out: str | None = None, **kwargs: Any
@@ -101,6 +143,7 @@ class AttrganProcessOperator(BaseOperator):
         self.arguments = arguments
         self.skip_on = skip_on
         self.out = out
+        self.log_fields = LOG_FIELDS
         self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Context) -> None:  # noqa: ARG002
@@ -116,7 +159,7 @@ class AttrganProcessOperator(BaseOperator):
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=environment() | debugging(),
+            env=environment() | debugging() | {FIELDS: self.log_fields},
             start_new_session=True,
         )
         said = ""
@@ -124,6 +167,7 @@ class AttrganProcessOperator(BaseOperator):
             self.log.info("%s", line)
             said = line or said
         judge(self._process.wait(), said, self.skip_on)
+        check_result(self.arguments)
 
     def on_kill(self) -> None:
         """Ends the process and everything it started."""
@@ -178,7 +222,11 @@ def attrgan_task(
         from attrgan_pods import AttrganPodOperator, pod_options
 
         operator = AttrganPodOperator
-        options = pod_options(task_id, heavy=heavy, gpu=gpu, skip_on=skip_on) | options
+        if gpu and settings().kubernetes.training_pods > 1:
+            from attrgan_jobs import AttrganJobOperator
+
+            operator = AttrganJobOperator
+        options = pod_options(task_id, arguments[0], heavy=heavy, gpu=gpu, skip_on=skip_on) | options
     return operator(**options) if each is None else operator.partial(**options).expand(out=each)
 
 

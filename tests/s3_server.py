@@ -24,7 +24,9 @@ from urllib.request import urlopen
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
 KINDS = ("busy", "error", "broken", "lost", "stalled")
-"""503 SlowDown · 500 · reset in the middle of a body · done, but reset before the answer · no answer at all."""
+"""503 SlowDown · 500 · reset in the middle of a body · done, but reset before the answer · no answer at all.
+
+`denied` is 403; `commit` is `lost`, and only commits of tables are counted."""
 
 
 def environment(url: str) -> dict[str, str]:
@@ -83,6 +85,7 @@ class Proxy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     upstream = ""
     every = 1
+    commits = False
     kinds = itertools.cycle(KINDS)
     seen = itertools.count(1)
     met: ClassVar[Counter] = Counter()
@@ -99,7 +102,8 @@ class Proxy(BaseHTTPRequestHandler):
             return self.answer(200, json.dumps(self.met).encode())
         body = self.body()
         with self.lock:
-            kind = next(self.kinds) if next(self.seen) % self.every == 0 else None
+            counts = not self.commits or (self.command == "PUT" and "/_delta_log/" in self.path)
+            kind = next(self.kinds) if counts and next(self.seen) % self.every == 0 else None
             if kind == "broken" and self.command != "GET":  # there is no body to break off
                 kind = "lost"
             self.met.update([kind] if kind else [])
@@ -124,7 +128,7 @@ class Proxy(BaseHTTPRequestHandler):
         content = found.read()
         headers = [(n, v) for n, v in found.getheaders() if n.lower() not in ("connection", "transfer-encoding")]
         upstream.close()
-        if kind == "lost":
+        if kind in ("lost", "commit"):
             return self.reset()
         return self.answer(found.status, content, headers, broken=kind == "broken")
 
@@ -169,6 +173,7 @@ class Proxy(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     Proxy.upstream = urlsplit(sys.argv[1]).netloc
     Proxy.every, Proxy.kinds = int(sys.argv[2]), itertools.cycle(sys.argv[3:] or KINDS)
+    Proxy.commits = "commit" in sys.argv
     server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
     sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
     sys.stdout.flush()

@@ -16,6 +16,7 @@ is written, all but the newest `keep` folders go: models that nobody completes w
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ class Decider:
         cache_place: the feature cache, with the decisions in it; None: nothing is looked up and nothing kept.
         keep: how many folders of decisions stay in it: the champion's, and those of backfills.
         run_id: the run, whose own decisions are not looked up; None: of no run.
+        store: takes the decisions that are to be kept; None: they are added to the cache.
     """
 
     model: "CompletionModel"
@@ -58,6 +60,7 @@ class Decider:
     cache_place: str | None = None
     keep: int = 3
     run_id: str | None = None
+    store: Callable[[pa.Table], None] | None = None
 
     @property
     def place(self) -> str:
@@ -115,9 +118,13 @@ class Decider:
             "cells": pa.ListArray.from_arrays(offsets, cells, CELLS),
         })  # fmt: skip
         if readable.any():
-            cache.add(table.filter(pa.array(readable)), self.place, self._writer)
-            _forget(self.cache_place or "", self.place, self.keep)
+            (self.store or self.add)(table.filter(pa.array(readable)))
         return table
+
+    def add(self, decisions: pa.Table) -> None:
+        """Adds decisions to the cache."""
+        cache.add(decisions, self.place, self._writer)
+        _forget(self.cache_place or "", self.place, self.keep)
 
     def _ask(self, frame: pd.DataFrame, leave: np.ndarray, rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         """The model's decisions on some of the rows, and bool (rows,): nothing of the item could not be read."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attrgan import __version__
+from attrgan import __version__, telemetry
 from attrgan.errors import GateError
 from attrgan.lake import storage
 
@@ -78,8 +78,10 @@ def step(
     run_id = run_id or str(uuid.uuid4())
     before = read(out)
     if before and before["status"] == "finished" and (before["run_id"], before["config_hash"]) == (run_id, config_hash):
+        telemetry.skipped(verb, before)
         return before | {"skipped": True}
 
+    telemetry.begins(verb, run_id, arguments or {}, str(out))
     started = time.perf_counter()
     with storage.staged(out) as stage:
         result = work(stage)
@@ -99,6 +101,7 @@ def step(
             "seconds": round(time.perf_counter() - started, 2),
         }
         storage.write_json(stage / storage.MANIFEST, manifest)
+    telemetry.finished(manifest)
     if result.refused:
         raise GateError(result.refused)
     return manifest

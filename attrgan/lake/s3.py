@@ -10,7 +10,9 @@ identity, the container's or the machine's role, and renew those that expire whi
 
 import os
 import re
+import time
 from collections.abc import Callable
+from secrets import SystemRandom
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -31,18 +33,7 @@ _DENIED = {
     "SignatureDoesNotMatch": "the secret key does not fit the access key",
 }
 _WRONG_REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "301")
-_AGAIN = (
-    "ExpiredToken",
-    "SlowDown",
-    "ServiceUnavailable",
-    "InternalError",
-    "RequestTimeout",
-    "Throttling",
-    "500",
-    "502",
-    "503",
-    "504",
-)
+_BUSY = ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "500", "502", "503", "504")
 
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound")
 _UNREACHABLE = ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "SSLError")
@@ -103,16 +94,22 @@ def table_options() -> dict[str, str]:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """What deltalake does in an object store: failures in one sentence; what broke off is asked for twice again."""
-    for last in (False, False, True):
+    """What deltalake does in an object store, its failures in one sentence.
+
+    Its client repeats requests, but neither a commit (which may have been made although its answer was lost) nor the
+    reading of a body: where these broke off, the whole call is made again, which therefore must look at what is there.
+    """
+    random, attempts = SystemRandom(), settings().s3.attempts
+    for attempt in range(1, attempts + 1):
         try:
             return call()
         except OSError as error:
             told = explained(error)
             if told is None:
                 raise
-            if last or isinstance(told, SettingsError):
+            if attempt == attempts or isinstance(told, SettingsError) or "max_retries" in str(error):
                 raise told from None
+        time.sleep(random.uniform(0, min(4.0, 0.1 * 2**attempt)))
     raise AssertionError
 
 
@@ -136,6 +133,8 @@ def explained(error: BaseException, bucket: str | None = None) -> AttrGANError |
             f"no credentials for {at} ({_short(error)}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
             "a role or `s3.airflow_conn_id`"
         )
+    if code == "ExpiredToken":
+        return StoreError(f"the session token has expired at {at}: run it again with a new one")
     if code in _WRONG_REGION:
         return SettingsError(f"{at} is of another region ({_short(error)}): set `s3.region` to it")
     if kind in _UNREACHABLE:
@@ -143,7 +142,7 @@ def explained(error: BaseException, bucket: str | None = None) -> AttrGANError |
             f"the object store of {at} cannot be reached ({_short(error)}): see that it runs and that "
             "`s3.endpoint_url` and `s3.region` name it"
         )
-    if code in _AGAIN or kind in _BROKEN_OFF:
+    if code in _BUSY or kind in _BROKEN_OFF:
         return StoreError(f"the object store of {at} did not answer in {settings().s3.attempts} attempts "
                           f"({_short(error)}): run it again")  # fmt: skip
     return None

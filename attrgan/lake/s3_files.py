@@ -18,7 +18,7 @@ PART = 16 << 20
 _PARTS = 10_000
 
 
-class Files(S3FileSystem):
+class Files(S3FileSystem):  # type: ignore[misc]
     """S3 as a file system whose failures are said in one sentence (`attrgan.lake.s3.explained`)."""
 
     retries = 3

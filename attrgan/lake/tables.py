@@ -13,6 +13,7 @@ Choices:
 Object stores take their credentials from the environment (`AWS_*`, as boto3 does).
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from secrets import SystemRandom
@@ -30,6 +31,7 @@ from attrgan.lake.catalog import DELETED
 from attrgan.lake.column_types import cast, stored
 from attrgan.lake.landing import check_date
 
+_log = logging.getLogger(__name__)
 DT = "dt"
 POSITION = "_position"
 _ATTEMPTS = 12
@@ -372,6 +374,7 @@ def retried(attempt: Callable[[], T], name: str, attempts: int = _ATTEMPTS) -> T
             return s3.patiently(attempt)
         except (ConflictError, CommitFailedError) as error:
             last = error
+        _log.warning("table %s: attempt %d of %d met another writer (%s)", name, n + 1, attempts, last)
         time.sleep(random.uniform(0, min(4.0, 0.05 * 2**n)))
     raise ConflictError(f"table {name}: {attempts} attempts met other writers each time ({last}): run it again later")
 

@@ -34,25 +34,24 @@ class NumericHead(nn.Module):
         for i, n in enumerate(numbers.values()):
             self.register_buffer(f"ranks_{i}", torch.from_numpy(ranks(n.count)), persistent=False)
 
-    def forward(self, queries: torch.Tensor, numbers: torch.Tensor, visible: torch.Tensor) -> list[torch.Tensor]:
-        """Scores per attribute, float32 (B, bins).
+    def shift(self, numbers: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        """How far the other numbers move each location, float32 (B, M).
 
         Args:
-            queries: float32 (B, M, D); numbers: float32 (B, M); visible: bool (B, M), numbers that may be read.
+            numbers: float32 (B, M); visible: bool (B, M), numbers that may be read.
         """
         if not len(self.free):
-            return []
+            return numbers
         inside = piecewise(numbers, self.edges)[..., :-1].mean(-1)  # the share of quantiles below the number
         seen = torch.stack([(inside - 0.5) * 12**0.5 * visible, visible.float()])
-        shift = torch.einsum("kbm,kmn->bn", seen, self.linear * self.may_read)
-        location, precision = (self.bell(queries) + self.start).unbind(-1)
-        precision = precision.clamp(-3, 8).exp()
-        location = location + shift
-        return [
-            free(queries[:, i])
-            - 0.5 * precision[:, i, None] * (getattr(self, f"ranks_{i}") - location[:, i, None]) ** 2
-            for i, free in enumerate(self.free)
-        ]
+        return torch.einsum("kbm,kmn->bn", seen, self.linear * self.may_read)
+
+    def scores(self, i: int, queries: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        """Scores of the bins of the i-th attribute: queries float32 (…, D), shift (…,) → (…, bins)."""
+        location, precision = (self.bell(queries) + self.start[i]).unbind(-1)
+        location, precision = location + shift, precision.clamp(-3, 8).exp()
+        distance = self.get_buffer(f"ranks_{i}") - location[..., None]
+        return self.free[i](queries) - 0.5 * precision[..., None] * distance**2
 
 
 def ranks(count: np.ndarray) -> np.ndarray:

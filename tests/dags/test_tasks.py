@@ -47,6 +47,11 @@ def test_the_exit_code_decides(code, skip_on, expected):
     assert type(raised.value) is expected
 
 
+def test_a_sentence_in_the_json_of_a_log_is_the_reason_too():
+    with pytest.raises(AirflowFailException, match=r"^no such catalog$"):
+        judge(2, '{"level": "error", "message": "no such catalog", "exit_code": 2}', ())
+
+
 def test_exit_code_0_is_success_even_where_others_skip():
     judge(0, "", (3,))
 
@@ -61,6 +66,14 @@ def test_arguments_reach_the_command_as_they_are_without_a_shell(script, tmp_pat
     script(f"import sys, pathlib; pathlib.Path({str(tmp_path / 'seen')!r}).write_text('|'.join(sys.argv[1:]))")
     run(arguments=["complete", "$(touch /tmp/pwned); a b", "--shard", "0/3"])
     assert (tmp_path / "seen").read_text() == "complete|$(touch /tmp/pwned); a b|--shard|0/3"
+
+
+def test_the_process_is_told_what_its_log_is_about(script, tmp_path):
+    script(f"import os, pathlib; pathlib.Path({str(tmp_path / 'seen')!r}).write_text(os.environ['ATTRGAN_LOG_FIELDS'])")
+    task = AttrganProcessOperator(task_id="validate", arguments=["validate"])
+    task.log_fields = '{"dag_id": "nightly_completion"}'
+    task.execute({})
+    assert (tmp_path / "seen").read_text() == '{"dag_id": "nightly_completion"}'
 
 
 def test_output_that_is_not_utf_8_does_not_fail_a_task(script):

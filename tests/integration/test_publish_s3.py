@@ -4,6 +4,7 @@ import completed_catalog as made
 import pyarrow as pa
 import pytest
 
+from attrgan import freshness
 from attrgan.completion.publish import publish
 from attrgan.completion.undo import Selection, undo
 from attrgan.errors import InputError
@@ -43,6 +44,20 @@ def test_a_night_is_published_to_an_object_store(warehouse, tmp_path):
     assert again.details["tables"] == first.details["tables"]
     assert tables.read(warehouse, "completed")["brand"].to_pylist()[1] == "Acme"
     assert tables.read(warehouse, "quarantine").num_rows == 1
+
+
+def test_the_freshness_of_an_object_store_is_that_of_the_publish(warehouse, tmp_path):
+    assert not freshness.look(warehouse, 3600)["fresh"]
+    valid = made.catalog()
+    shard = made.completed(tmp_path / "complete", valid)
+    publish([shard], made.validated(tmp_path / "validate", valid), warehouse, DT, "r", tmp_path)
+    found = freshness.look(warehouse, 3600)
+    assert (found["fresh"], found["newest_dt"], found["run_id"]) == (True, DT, "r")
+
+
+def test_a_bucket_that_is_not_there_cannot_be_told_from_a_wrong_setting(warehouse):
+    with pytest.raises(InputError, match="cannot be read"):
+        freshness.look("s3://no-such-bucket/warehouse", 3600)
 
 
 def test_a_run_is_undone_and_brought_back_in_an_object_store(warehouse, tmp_path):

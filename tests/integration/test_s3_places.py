@@ -99,7 +99,8 @@ def test_an_old_manifest_goes_before_new_outputs_come(bucket, monkeypatch):
     assert manifest.read(out) is None
 
 
-def test_every_verb_reads_and_writes_places_in_an_object_store(bucket, attrgan, tiny_model, monkeypatch, tmp_path):
+@pytest.mark.slow
+def test_every_verb_reads_and_writes_places_in_an_object_store(bucket, attrgan, monkeypatch, tmp_path):
     monkeypatch.setenv("ATTRGAN__TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("ATTRGAN__ARTIFACT_ROOT", f"{bucket}/artifacts")
     monkeypatch.setenv("ATTRGAN__CATALOG_SCHEMA", f"{bucket}/schema.yaml")
@@ -147,8 +148,8 @@ def test_every_verb_reads_and_writes_places_in_an_object_store(bucket, attrgan, 
     run("drift", valid, "--model", model, "--features", cache, "-o", f"{runs}/drift")
     assert json.loads(run("shards", validated)) == ["0/1"]
     run("register", model, "--evaluation", f"{runs}/evaluate", "-o", f"{runs}/register")
-    run("compare", "models:/attrgan-product@candidate", valid, "-o", f"{runs}/compare", code=3)
-    run("promote")
+    run("compare", "models:/attrgan-product@candidate", valid, "-o", f"{runs}/compare")
+    run("promote", "--comparison", f"{runs}/compare")
     champion = "models:/attrgan-product@champion"
     run(
         "complete", valid, "--model", champion, "--features", cache, "--drift", f"{runs}/drift", "-o", completed, *night
