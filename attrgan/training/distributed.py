@@ -64,7 +64,7 @@ class Workers:
         return [float(n) for n in self._sum(torch.tensor(numbers, dtype=torch.float64, device=self.device))]
 
     def add_gradients(
-        self, dense: Iterable[torch.nn.Parameter], sparse: Iterable[torch.nn.Parameter] = ()
+        self, dense: Iterable[torch.Tensor], sparse: Iterable[torch.Tensor] = ()
     ) -> None:  # fmt: skip
         """Puts the sum over the processes in the place of every gradient; one that no process has stays None."""
         if self.count == 1:
@@ -81,7 +81,7 @@ class Workers:
         for parameter in sparse:
             self._add_sparse(parameter)
 
-    def _add_sparse(self, parameter: torch.nn.Parameter) -> None:
+    def _add_sparse(self, parameter: torch.Tensor) -> None:
         """The same for a gradient whose rows are sparse: the rows of all processes, one process after the other."""
         if parameter.grad is None:
             rows = torch.zeros(0, dtype=torch.int64, device=self.device)
