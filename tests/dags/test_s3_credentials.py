@@ -3,15 +3,19 @@
 import json
 import os
 import sys
+from types import SimpleNamespace
 
+import attrgan_places
 import attrgan_s3
 import attrgan_tasks
 import pytest
+import s3_server
 from airflow.sdk.exceptions import AirflowFailException
 from attrgan_tasks import AttrganProcessOperator
 
 from attrgan.config import settings
 from attrgan.errors import SettingsError
+from attrgan.lake import storage
 
 SAY = "import os; print([os.environ.get(n) for n in ('AWS_ACCESS_KEY_ID', 'AWS_SESSION_TOKEN', 'AWS_REGION')])"
 
@@ -61,6 +65,27 @@ def test_a_connection_that_is_not_there_fails_without_retries(connection):
     connection()
     with pytest.raises(AirflowFailException, match=r"s3\.airflow_conn_id names lake"):
         attrgan_s3.environment()
+
+
+def test_what_a_person_approves_and_the_shards_are_read_with_the_connection(connection, bucket, s3_url, monkeypatch):
+    runs = f"{bucket}/runs"
+    monkeypatch.setenv("ATTRGAN__RUNS", runs)
+    when = SimpleNamespace(dag_id="promote_model", run_id="r", data_interval_start=None)
+    found = {"candidate": "m2", "champion": None, "attributes": {"colour": {"n": 120}}, "mean": {}}
+    storage.write_json(f"{runs}/promote_model/2017-03-01/r/compare/comparison.json", found)
+    storage.write_json(f"{runs}/validate/manifest.json", {"verb": "validate", "counts": {"valid": 5}})
+    connection(login="AKIAOFTHECONNECTION", password="its-secret")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    with s3_server.with_faults(s3_url, 10**9) as url:
+        monkeypatch.setenv("ATTRGAN__S3__ENDPOINT_URL", url)
+        attrgan_s3.settings.cache_clear()
+        text = attrgan_places.comparison({"params": {"dt": "2017-03-01"}, "dag_run": when})
+        shards = attrgan_tasks.shard_places.function(f"{runs}/validate", f"{runs}/complete")
+        met = s3_server.met(url)
+    assert "| colour | 120 |" in text
+    assert shards == [f"{runs}/complete/0-of-1"]
+    assert set(met) == {"key AKIAOFTHECONNECTION"}
 
 
 def test_without_the_setting_the_environment_stays_as_it_is():
