@@ -7,7 +7,7 @@ and writes to PATH, for each run, its `state`, its `run_id` and its `tasks`:
 `{"complete[0]": {"state", "tries", "seconds"}}`.
 `command` stands in for the `attrgan` command; `approve` ("Approve" or "Reject") is the answer to the task `approval`,
 given through Airflow's REST API as soon as it waits for one; `timeouts` gives tasks other seconds to run;
-a run of the same `run_after` as one before has its id.
+a run of the same `logical_date` and `run_after` as one before has its id.
 """
 
 import json

@@ -18,6 +18,7 @@ FAKE = [sys.executable, str(airflow_runs.HERE / "fake_attrgan.py")]
 IMAGE = "registry/attrgan-worker@sha256:abc"
 NIGHTLY = ["landing", "validate", "features", "drift", "complete", "complete", "audit", "publish", "report"]
 DT = {"dt": "2017-03-05"}
+AT = "2017-03-07T00:00:00+00:00"
 QUICK = {"AIRFLOW__WORKERS__API_RETRY_WAIT_MIN": "0.05", "AIRFLOW__WORKERS__API_RETRY_WAIT_MAX": "0.05"}
 """Between the calls that the operator repeats; the defaults are seconds."""
 
@@ -258,8 +259,8 @@ def test_a_training_pod_that_finds_no_node_or_loses_it_is_tried_again(runs):
 
 def test_a_worker_that_died_finds_its_pod_again(cluster, lake):
     go_on = lake / "go-on"
-    asked = spec_of("worker-died", {"conf": DT, "until": {"validate": str(go_on)}})
-    asked["run_after"] = "2017-03-07T00:00:00+00:00"
+    case = {"dag_id": "promote_model", "conf": DT, "exits": {"compare": 3}, "until": {"validate": str(go_on)}}
+    asked = spec_of("worker-died", case | {"logical_date": AT}) | {"run_after": AT}  # so that the run has its id again
     here = {"case": "worker-died", "app.kubernetes.io/component": "validate"}
     airflow_runs.migrated()
     worker = subprocess.Popen(
@@ -273,9 +274,10 @@ def test_a_worker_that_died_finds_its_pod_again(cluster, lake):
     worker.kill()
     worker.wait()
     (pod,) = cluster.of(**here)
-    threading.Thread(target=lambda: (until(lambda: pod.followers > 1), go_on.touch()), daemon=True).start()
+    again = lambda: sum(pod.followers for pod in cluster.of(**here)) > 1  # noqa: E731
+    threading.Thread(target=lambda: (until(again), go_on.touch()), daemon=True).start()
     (answer,), log = airflow_runs.run_dags([asked], command=FAKE, **variables(cluster, lake))
-    assert answer["state"] == "success", log[-5000:]
+    assert answer["tasks"]["validate"]["state"] == "success", log[-5000:]
     assert cluster.of(**here) == [pod]
     assert f"Reusing existing pod '{pod.name}'" in log
 

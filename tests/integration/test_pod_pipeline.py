@@ -35,9 +35,10 @@ def lake(tmp_path_factory):
     landed = folder / "landing" / f"dt={DT}"
     landed.mkdir(parents=True)
     shutil.copy(SMALLEST / "catalog.csv", landed)
+    at = "2017-03-02T00:00:00+00:00"
     model = folder / "runs" / "train_model" / DT / "manual__2017-03-02T00_00_00_00_00" / "train"
     runs = {
-        "train": {"dag_id": "train_model", "conf": {"dt": DT}, "run_after": "2017-03-02T00:00:00+00:00"},
+        "train": {"dag_id": "train_model", "conf": {"dt": DT}, "logical_date": at, "run_after": at},
         "night": {"dag_id": "nightly_completion", "conf": {"dt": DT, "model": str(model)}},
     }
     in_the_image = {"HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(airflow_runs.ROOT)}
