@@ -14,7 +14,7 @@ help: ## show this list
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[airflow,demo,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[airflow,demo,dev,ray]'
 	touch $@
 
 demo: $(READY) ## the whole pipeline on a real catalog, through Airflow; results in var/demo
@@ -34,6 +34,9 @@ up: $(READY) ## leave Airflow, MLflow and an S3 endpoint running, and print thei
 down: $(READY) ## stop what `make up` started
 	$(BIN)/python -m examples.complete_journey.up --down
 
+.env: ## passwords for docker-compose.yaml, made once
+	umask 077 && $(PYTHON) docker/env.py >$@
+
 bench: $(READY) ## the benchmarks behind the figures in the README
 	$(BIN)/python -m benchmarks.complete_journey
 	@if [ -n "$$ATTRGAN_BENCHMARK_DATA" ]; then $(BIN)/python -m benchmarks.catalogs --attributes; \
@@ -42,7 +45,7 @@ bench: $(READY) ## the benchmarks behind the figures in the README
 lock: ## resolve the dependencies anew in an empty environment and pin them in constraints.txt
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/pip install --quiet --disable-pip-version-check -e '.[airflow,demo,dev]'
+	build/lock/bin/pip install --quiet --disable-pip-version-check -e '.[airflow,demo,dev,ray]'
 	build/lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > build/constraints.txt
 	mv build/constraints.txt constraints.txt
 	rm -rf build/lock

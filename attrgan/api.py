@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,7 @@ def infer_schema(catalog: str, out: str) -> dict[str, str]:
     from attrgan.quality import inference
 
     schema, comments = inference.infer_schema(read_catalog(catalog))
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(inference.to_yaml(schema, comments), encoding="utf-8")
+    storage.write_text(out, inference.to_yaml(schema, comments))
     return comments
 
 
@@ -71,15 +70,14 @@ def validate(
         warehouse: where the null rates of the past are read from.
     """
     from attrgan.lake import tables
-    from attrgan.lake.catalog import read_catalog
+    from attrgan.quality.received import receive
     from attrgan.quality.validation import validate as judge
 
     parsed, quality = Schema.load(schema), settings().quality
     past = tables.past_null_rates(warehouse, dt or until or "9999-12-31", parsed.id) if warehouse else None
 
     def work(stage: Path) -> Result:
-        found = read_catalog(catalog, dt=dt, until=until, id_column=parsed.id)
-        result = judge(found, parsed, stage, quality, past)
+        result = judge(receive(catalog, parsed, dt, until), parsed, stage, quality, past)
         result.details |= {"schema_hash": parsed.hash, "dt": dt or until}
         return result
 
@@ -106,6 +104,7 @@ def features(
         progress: gets (vectors done, items).
     """
     from attrgan.features import cache
+    from attrgan.lake.catalog import to_frame
 
     if (vectors is None) != (model is None):
         given, lacking = ("--model", "--vectors FILE.parquet") if model else ("--vectors", "--model MODEL")
@@ -114,7 +113,8 @@ def features(
     loaded = reading.load_model(model)[1] if model else None
 
     def work(_: Path) -> Result:
-        updated = cache.update(reading.read_frame(catalog, parsed)[1], parsed, out)
+        chunks = reading.open_rows(catalog, parsed).chunks()
+        updated = cache.update_all((to_frame(chunk, parsed) for chunk in chunks), parsed, out)
         counts = {"items": updated.items, "encoded": updated.encoded, "reused": updated.reused}
         details = {"encoder_version": updated.encoder_version}
         if loaded and vectors:
@@ -133,14 +133,11 @@ def _write_vectors(
 ) -> int:  # fmt: skip
     """Writes the items' vectors to a place, whole or not at all; returns their length."""
     from attrgan.completion.vectors import write_vectors
-    from attrgan.lake.catalog import typed
 
-    table = typed(reading.read_table(catalog, model), model.schema)
+    rows = reading.open_rows(catalog, model.schema, model)
     folder, name = place.rpartition("/")[::2]
     with storage.staged(folder or ".") as stage:
-        return write_vectors(
-            model, table, stage / name, id_column=id_column, cache_place=cache_place, progress=progress
-        )
+        return write_vectors(model, rows, stage / name, id_column=id_column, cache_place=cache_place, progress=progress)
 
 
 # --- models --------------------------------------------------------------------------------------------------------
@@ -156,6 +153,9 @@ def train(
     adversarial_weight: float | None = None,
     adversarial_loss: str = "standard",
     epochs: int | None = None,
+    batch_size: int | None = None,
+    accumulate: int = 1,
+    mixed_precision: str = "no",
     device: str = "auto",
     max_minutes: float | None = None,
     resume: bool = False,
@@ -167,36 +167,57 @@ def train(
 ) -> Manifest:
     """Trains a model, writes its folder with metrics, plots and report; see `attrgan.training.train`.
 
+    Under `torchrun` all processes call it alike; the first one writes, the others return the status `followed`.
+
     Args:
         adversarial_loss: `standard` or `relativistic`; see `attrgan.training.losses`.
+        batch_size: rows of a step, of all processes together; None: from the number of rows.
+        accumulate: pieces in which a process computes its part of a batch, one after the other.
+        mixed_precision: `no` or `bf16`.
+        resume: go on from the last checkpoint in `<out>/.checkpoints`, which may be on an object store.
         start_from: folder or URI of a model, of any catalog and schema, whose weights are the start.
         reviews: URL of a warehouse whose `reviews` are learned from; see `attrgan.training.gold`.
         calibrate_for: `mcar` or `observed`: what promises are made for; see `attrgan.evaluation.promise`.
+
+    Raises:
+        Interrupted: SIGTERM came; what was learned so far is in a checkpoint.
     """
     from attrgan.evaluation.promise import as_missing
     from attrgan.features import cache
+    from attrgan.training import checkpoint, distributed
     from attrgan.training.losses import ADVERSARIAL
-    from attrgan.training.train import load_origin
+    from attrgan.training.run import Checkpoints
+    from attrgan.training.train import follow, load_origin
     from attrgan.training.train import train as run
     from attrgan.training.trainer import Options
 
     parsed, device = Schema.load(schema), _device(device)
-    options = Options(seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes)
-    if adversarial_weight is not None:
-        options = replace(options, adversarial_weight=adversarial_weight)
     if adversarial_loss not in ADVERSARIAL:
         raise InputError(f"--adversarial-loss {adversarial_loss} is not known: expected {' or '.join(ADVERSARIAL)}")
-    options = replace(options, adversarial_loss=adversarial_loss, calibrate_for=as_missing(calibrate_for))
+    if mixed_precision not in distributed.MIXED_PRECISION:
+        known = " or ".join(distributed.MIXED_PRECISION)
+        raise InputError(f"--mixed-precision {mixed_precision} is not known: expected {known}")
+    options = Options(
+        seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes, batch_size=batch_size,
+        accumulate=accumulate, mixed_precision=mixed_precision, adversarial_loss=adversarial_loss,
+        calibrate_for=as_missing(calibrate_for),
+    )  # fmt: skip
+    if adversarial_weight is not None:
+        options = replace(options, adversarial_weight=adversarial_weight)
     origin = load_origin(*reading.load_model(start_from)) if start_from else None
     answers = _answers(reviews, parsed, say) if reviews else None
-    checkpoints = _checkpoints(out, resume)
+    checkpoints = Checkpoints(storage.join(out, ".checkpoints"), resume, settings().checkpoint_minutes)
+    workers = distributed.connect(device, mixed_precision)
+
+    def encode(frame: "pd.DataFrame") -> Any:
+        return cache.lookup(frame, parsed, features)
 
     def work(stage: Path) -> Result:
+        workers.tell(True)  # that there is something to do
         _, frame = reading.read_frame(catalog, parsed, keep_deleted=False)
         trained = run(
-            parsed, frame, cache.lookup(frame, parsed, features), options, stage,
-            say=say, checkpoints=checkpoints, resume=resume, device=device, origin=origin,
-            reviews=answers,
+            parsed, frame, encode(frame), options, stage, say=say, checkpoints=checkpoints, device=workers.device,
+            origin=origin, reviews=answers, workers=workers,
         )  # fmt: skip
         log = stage / "training_log.jsonl"
         _picture(trained.model, trained.metrics, trained.cells, trained.joint, stage, log)
@@ -207,12 +228,21 @@ def train(
             details["started_from"] = trained.model.config["started_from"]
         return Result(trained.metrics["rows"] | {"attributes": len(attributes)}, details)
 
+    if not workers.first:
+        if workers.tell():
+            _, frame = reading.read_frame(catalog, parsed, keep_deleted=False)
+            follow(parsed, frame, encode, options, workers, origin=origin, reviews=answers)
+        workers.close()
+        return {"verb": "train", "status": "followed", "process": workers.rank}
     arguments = {k: v for k, v in vars(options).items() if k != "size"} | {"device": device}
     arguments |= {"from": origin.model.version} if origin else {}
     arguments |= {} if answers is None else {"reviews": answers.attrs["hash"]}
+    arguments |= {"processes": workers.count} if workers.count > 1 else {}
     done = step("train", out, work, inputs={"catalog": catalog, "schema": schema}, arguments=arguments, run_id=run_id)
-    if checkpoints:
-        _clear(checkpoints)
+    if done.get("skipped"):
+        workers.tell(False)
+    workers.close()
+    checkpoint.clear(checkpoints.place)
     return done
 
 
@@ -306,7 +336,7 @@ def register(
     data["hash"] = trained.get("inputs", {}).get("catalog", {}).get("hash", "unknown")
 
     def work(_: Path) -> Result:
-        done = registry.register(folder, evaluation=Path(evaluation) if evaluation else None, run_id=run_id, data=data)
+        done = registry.register(folder, evaluation=evaluation, run_id=run_id, data=data)
         return Result(details=done)
 
     if out is None:
@@ -377,30 +407,37 @@ def complete(
         drift: output folder of `drift`: the attributes that it suspends are not filled.
         features: the feature cache; what the same model, schema and thresholds decided before is taken from it too, and
             what is decided now is kept in it (`attrgan.completion.decisions`).
+        engine: `local`, or `ray`: on the cluster that `RAY_ADDRESS` names (`attrgan.completion.on_ray`), the same rows.
         samples: joint completions of each item to draw besides, into `samples.parquet`; seed: of their random numbers.
     """
-    if engine != "local":
-        raise SettingsError(f"engine {engine!r} is not there: expected local")
+    from attrgan.completion.engines import ENGINES
+
+    if engine not in ENGINES:
+        raise SettingsError(f"engine {engine!r} is not there: expected {' or '.join(ENGINES)}")
     number, of = _shard(shard)
     drawn = _samples(samples, seed)
     if features and storage.is_file(features):
         raise InputError(f"--features {features} is a file: expected the folder that `attrgan features -o` writes")
-    _, loaded = reading.load_model(model)
+    folder, loaded = reading.load_model(model)
     suspended = _suspended(drift, loaded)
     run_id = run_id or str(uuid.uuid4())
 
     def work(stage: Path) -> Result:
-        from attrgan.completion.complete import complete_table
-        from attrgan.lake.catalog import typed
+        from attrgan.completion import engines
 
-        table = typed(reading.read_table(catalog, loaded), loaded.schema)  # all slices have the types of the whole
-        first, last = table.num_rows * number // of, table.num_rows * (number + 1) // of
+        rows = reading.open_rows(catalog, loaded.schema, loaded)  # all slices have the types of the whole
+        first, last = rows.num_rows * number // of, rows.num_rows * (number + 1) // of
         limits = settings().completion
-        counts = complete_table(
-            loaded, table.slice(first, last - first), stage, run_id=run_id, cache_place=features, progress=progress,
-            review_confidence=limits.review_confidence, keep_decisions=limits.keep_decisions, suspended=suspended,
-            **drawn,
+        job = engines.Job(
+            run_id, datetime.now(UTC).isoformat(timespec="seconds"), features, limits.review_confidence,
+            limits.keep_decisions, suspended=suspended, **drawn,
         )  # fmt: skip
+        if engine == "ray":
+            from attrgan.completion.on_ray import on_ray
+
+            counts = on_ray(loaded, folder, rows, first, last, job, stage, out, progress)
+        else:
+            counts = engines.local(loaded, rows, first, last, job, stage, progress)
         details = {
             "model_version": loaded.version, "schema_hash": loaded.schema.hash, "shard": shard,
             "schema": loaded.schema.dump(), "calibration": loaded.calibration, "promise": _promises(loaded),
@@ -652,20 +689,3 @@ def _suspended(drift: str | None, model: "CompletionModel") -> dict[str, str]:
     from attrgan.quality.drift import read_suspended
 
     return read_suspended(drift, model.version)
-
-
-def _checkpoints(out: str, resume: bool) -> Path | None:
-    """Where a training keeps its checkpoints: beside its outputs, hidden; emptied unless it resumes."""
-    place = storage.local_path(out)
-    if place is None:
-        return None
-    folder = place / ".checkpoints"
-    if not resume:
-        _clear(folder)
-    return folder
-
-
-def _clear(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -192,10 +191,17 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training rows; default: from their number.")
     ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Rows of a step, of all processes together; default: from their number.")
+    ] = None,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Pieces a batch goes through in, one after the other: less memory.")
+    ] = 1,
+    mixed_precision: Annotated[str, typer.Option(help="no, or bf16 in forward and backward passes.")] = "no",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop training after this long.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint in the model folder.")
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in the model folder, local or s3://.")
     ] = False,
     start_from: Annotated[
         str | None, typer.Option("--from", help="Model folder or URI, of any catalog, whose weights are the start.")
@@ -209,19 +215,24 @@ def train(
 ) -> None:
     """Train a model: generator against discriminator, calibrated, scored on rows never seen.
 
+    Several GPUs or pods: torchrun --nproc-per-node 8 -m attrgan train … (docs/runbooks/training.md)
+
     Example: attrgan train out/validated/valid.parquet --schema schema.yaml -o model --seed 7
     """
     from attrgan import api
 
     done = api.train(
         catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight,
-        adversarial_loss=adversarial_loss, epochs=epochs, device=device, max_minutes=max_minutes, resume=resume,
+        adversarial_loss=adversarial_loss, epochs=epochs, batch_size=batch_size, accumulate=accumulate,
+        mixed_precision=mixed_precision, device=device, max_minutes=max_minutes, resume=resume,
         start_from=start_from, reviews=reviews, calibrate_for=calibrate_for, run_id=run_id,
         say=_to_stderr if json else typer.echo,
     )  # fmt: skip
+    if done["status"] == "followed":  # the first of several processes speaks
+        return
     _done(done, out, json)
     if not json:
-        _table_of_metrics(Path(out) / "metrics.json")
+        _table_of_metrics(out)
 
 
 @app.command()
@@ -245,7 +256,7 @@ def evaluate(
         done = api.evaluate(catalog, model, out, missing=missing, rate=rate, features=features, run_id=run_id)
     _done(done, out, json)
     if not json:
-        _table_of_metrics(Path(out) / "metrics.json")
+        _table_of_metrics(out)
 
 
 @app.command()
@@ -280,7 +291,9 @@ def complete(
     drift: Annotated[
         str | None, typer.Option(help="Output folder of `attrgan drift`: what it suspends is not filled.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="local.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: on the cluster that RAY_ADDRESS names, or on one of this machine.")
+    ] = "local",
     samples: Annotated[
         int | None, typer.Option(help="Joint completions of each item to draw into samples.parquet, 1 to 100.")
     ] = None,
@@ -643,14 +656,14 @@ def _to_stderr(line: str) -> None:
         typer.echo(line, err=True)
 
 
-def _table_of_metrics(path: Path) -> None:
+def _table_of_metrics(out: str) -> None:
     """A table of the figures per attribute."""
-    if not path.is_file():
-        return
     from rich.console import Console
     from rich.table import Table
 
-    attributes = json_library.loads(path.read_text(encoding="utf-8"))["attributes"]
+    from attrgan.lake import storage
+
+    attributes = storage.read_json(storage.join(out, "metrics.json"))["attributes"]
     table = Table(
         "attribute",
         *(("cells", "right", "mode/median", "promised", "realised", "coverage", "what is not filled, and why")),
@@ -721,6 +734,10 @@ def _run() -> tuple[int, str | None]:
     except MemoryError:
         return 1, "out of memory: complete the catalog in slices (--shard i/n) or train on fewer rows"
     except Exception as error:
+        from attrgan.lake import s3
+
+        if told := s3.explained(error):
+            return told.exit_code, str(told)
         if os.environ.get("ATTRGAN_DEBUG"):
             _log.exception("a fault of ours")
         return 1, f"a fault of ours ({type(error).__name__}: {error}); ATTRGAN_DEBUG=1 shows where"

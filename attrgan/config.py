@@ -7,13 +7,22 @@ stores, MLflow and Kubernetes take theirs from the environment. `attrgan config 
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from attrgan.errors import SettingsError
+
+Verb = Literal[
+    "landing", "validate", "features", "drift", "complete", "audit", "publish", "report",
+    "train", "evaluate", "register", "compare", "promote",
+]  # fmt: skip
+"""The verbs that DAGs make tasks of."""
+
+Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[kMGTPE]|[KMGTPE]i)?$")]
+"""An amount as Kubernetes writes it: `500m`, `2`, `6Gi`."""
 
 
 class _Section(BaseModel):
@@ -64,6 +73,25 @@ class Tables(_Section):
     )
 
 
+class VerbPod(_Section):
+    """What the pods of one verb have of their own; what is not given is as in `kubernetes`."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: list[dict[str, Any]] | None = None
+
+
+class S3(_Section):
+    """Places on `s3://`. Credentials are no settings: environment, profile, role, or an Airflow connection."""
+
+    endpoint_url: str | None = Field(None, pattern="^https?://", description="the server, where it is not Amazon's")
+    region: str | None = Field(None, description="default: what the environment or the profile says")
+    attempts: int = Field(6, ge=1, le=20, description="how often a request that fails is sent, with growing pauses")
+    timeout_seconds: int = Field(30, ge=1, description="how long a request waits for the next bytes of its answer")
+    airflow_conn_id: str | None = Field(None, description="the connection whose credentials local tasks of a DAG get")
+
+
 class Log(_Section):
     """The log on standard error."""
 
@@ -84,24 +112,35 @@ class Statsd(_Section):
 class Kubernetes(_Section):
     """How a verb becomes a pod."""
 
-    image: str = "attrgan-worker:latest"
+    image: str = Field("attrgan-worker:latest", description="the worker image, best by digest")
     namespace: str = "default"
-    service_account: str | None = None
-    in_cluster: bool = True
-    kubernetes_conn_id: str | None = None
-    cpu: str = "2"
-    memory: str = "6Gi"
+    service_account: str | None = Field(None, description="of the pods; None: the namespace's default")
+    in_cluster: bool = Field(True, description="Airflow runs in this cluster; false: the kubeconfig (KUBECONFIG)")
+    kubernetes_conn_id: str | None = Field(None, description="an Airflow connection in place of both")
+    cpu: Quantity = Field("2", description="request of the heavy verbs and of training; there is no CPU limit")
+    memory: Quantity = Field("6Gi", description="request and limit of the heavy verbs and of training")
     gpu: int = Field(1, ge=0, description="GPUs of the training pod; other verbs take none")
     gpu_resource: str = "nvidia.com/gpu"
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: list[dict[str, Any]] = Field(default_factory=list)
-    pool: str = "default_pool"
-    gpu_pool: str = "gpu"
+    training_pods: int = Field(1, ge=1, description="pods that train together, each with `gpu` GPUs")
+    training_service: str = Field("attrgan-training", description="headless service that gives those pods their names")
+    node_selector: dict[str, str] = Field(default_factory=dict, description="of the training pod")
+    tolerations: list[dict[str, Any]] = Field(default_factory=list, description="of the training pod")
+    verbs: dict[Verb, VerbPod] = Field(default_factory=dict, description="what single verbs have of their own")
+    run_as_user: int | None = Field(
+        None, ge=1, description="uid of the process; with it a pod meets the Pod Security Standard `restricted`"
+    )
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    template: dict[str, Any] = Field(
+        default_factory=dict, description="a pod manifest that every pod starts from: volumes, pull secrets, affinity"
+    )
+    pool: str = Field("default_pool", description="Airflow pool of all pods but training's")
+    gpu_pool: str = Field("gpu", description="Airflow pool of training; it must count deferred tasks")
     env: dict[str, str] = Field(default_factory=dict, description="plain variables of the pod; never secrets")
     env_from_secrets: list[str] = Field(
         default_factory=list, description="names of secrets whose keys become variables"
     )
-    startup_timeout_seconds: int = 600
+    startup_timeout_seconds: int = Field(600, ge=1, description="to be scheduled, and again to be started")
 
 
 class Settings(BaseSettings):
@@ -128,15 +167,26 @@ class Settings(BaseSettings):
     train_arguments: list[str] = Field(
         default_factory=list, description="extra arguments of `attrgan train` in the DAG"
     )
+    checkpoint_minutes: float = Field(10, gt=0, description="within an epoch, training writes a checkpoint so often")
     seed: int = 0
     quality: Quality = Quality()
     completion: Completion = Completion()
     drift: Drift = Drift()
     promotion: Promotion = Promotion()
     tables: Tables = Tables()
+    s3: S3 = S3()
     log: Log = Log()
     statsd: Statsd = Statsd()
     kubernetes: Kubernetes = Kubernetes()
+
+    @model_validator(mode="after")
+    def _pods_have_secrets_of_their_own(self) -> "Settings":
+        if self.runner == "kubernetes" and self.s3.airflow_conn_id:
+            raise ValueError(
+                "s3.airflow_conn_id is for local tasks, since a pod would show the credentials in its specification: "
+                "name a secret in kubernetes.env_from_secrets, or a service account with a role, and remove it"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -173,6 +173,7 @@ def _place(name: str, place: str) -> Check:
 
 def _remote(name: str, place: str, shown: str) -> Check:
     try:
+        storage.filesystem(place)  # importing its client is not its answer
         there = _in_time(lambda: storage.exists(place))
     except ImportError as error:
         return Check(name, False, f"{shown}: {error}", "install the package that it names")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from attrgan.lake.rows import Rows
     from attrgan.model import CompletionModel
 
 
@@ -35,6 +36,13 @@ def read_table(catalog: str, model: "CompletionModel | None" = None) -> "pa.Tabl
             f"{catalog} has only the columns {there}; correct the catalog, or use a model trained for it"
         )
     return found.table
+
+
+def open_rows(catalog: str, schema: Schema, model: "CompletionModel | None" = None) -> "Rows":
+    """The rows of a catalog, typed, to be gone through chunk by chunk; what is wrong is said as in `read_table`."""
+    from attrgan.lake import rows
+
+    return rows.open_rows(catalog, schema, lambda: read_table(catalog, model))
 
 
 def read_frame(

@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,14 +47,14 @@ def model_folder(folder: Path) -> Path:
 # --- registering ---------------------------------------------------------------------------------------------------
 
 
-def register(model: Path, *, evaluation: Path | None, run_id: str, data: dict[str, Any]) -> dict[str, Any]:
+def register(model: Path, *, evaluation: str | Path | None, run_id: str, data: dict[str, Any]) -> dict[str, Any]:
     """Logs a trained model to MLflow and makes it the `candidate` version of `attrgan-<entity>`.
 
     A model that is registered already (same `model_version`) keeps its version and becomes the candidate.
 
     Args:
         model: a model folder on this machine.
-        evaluation: the folder `attrgan evaluate` wrote for this model, or None.
+        evaluation: the folder (path or URL) that `attrgan evaluate` wrote for this model, or None.
         run_id: the run this belongs to, kept as a tag.
         data: what the model was trained on (place, hash, …), kept as tags.
 
@@ -76,7 +77,8 @@ def register(model: Path, *, evaluation: Path | None, run_id: str, data: dict[st
         if version is None:
             experiment = tracking.experiment(client, name)
             tags |= {f"attrgan.data.{key}": tracking.masked(str(value)) for key, value in data.items()}
-            mlflow_run, model_id = log_run(client, experiment, model, evaluation, schema, tags)
+            with storage.on_disk(evaluation) if evaluation else nullcontext() as scored:
+                mlflow_run, model_id = log_run(client, experiment, model, scored, schema, tags)
             if tracking.found(client.get_registered_model, name) is None:
                 client.create_registered_model(name)
             source = f"models:/{model_id}"
@@ -85,12 +87,13 @@ def register(model: Path, *, evaluation: Path | None, run_id: str, data: dict[st
         return _described(client, version, "candidate")
 
 
-def _check_evaluation(evaluation: Path | None, model_version: str) -> None:
+def _check_evaluation(evaluation: str | Path | None, model_version: str) -> None:
     if evaluation is None:
         return
-    if not (evaluation / "metrics.json").is_file():
+    file = storage.join(evaluation, "metrics.json")
+    if not storage.exists(file):
         raise InputError(f"no metrics.json in {evaluation}: expected the folder that `attrgan evaluate` wrote")
-    evaluated = storage.read_json(evaluation / "metrics.json").get("model_version")
+    evaluated = storage.read_json(file).get("model_version")
     if evaluated != model_version:
         raise InputError(
             f"the evaluation in {evaluation} is of model {evaluated}, not of {model_version}: evaluate this model first"
@@ -185,10 +188,9 @@ def _fetch_version(version: "ModelVersion", stage: Path) -> None:
 
 
 def _fetch_folder(place: str, stage: Path) -> None:
-    fs, path = storage.filesystem(place)
-    if not fs.isdir(path):
+    if storage.files(place) in ([], [storage.filesystem(place)[1]]):
         raise ModelError(f"no model folder at {place}: expected what `attrgan train … -o {place}` writes")
-    fs.get(path.rstrip("/") + "/", str(stage / "model") + "/", recursive=True)
+    storage.fetch(place, stage / "model")
 
 
 def _cached(key: str, fetch: Callable[[Path], None]) -> Path:

@@ -140,21 +140,21 @@ class Schema(BaseModel):
     @classmethod
     def load(cls, path: str | Path) -> "Schema":
         """Reads a schema from a YAML file or URL; raises SchemaError with one sentence per defect."""
-        import fsspec
+        from attrgan.lake import storage
 
         try:
-            with fsspec.open(str(path), "r", encoding="utf-8") as file:
-                data = yaml.safe_load(file)
-        except FileNotFoundError:
-            raise SchemaError(
-                f"no schema at {path}: expected a YAML file; `attrgan infer-schema CATALOG -o {path}` writes one"
-            ) from None
+            content = storage.read_bytes(path)
+            data = None if content is None else yaml.safe_load(content.decode())
         except OSError as error:
             raise SchemaError(
                 f"{path} cannot be read ({error.strerror or error}): expected a schema, a YAML file"
             ) from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SchemaError(f"{path} is not YAML ({str(error).splitlines()[0]}): expected a schema file") from None
+        if content is None:
+            raise SchemaError(
+                f"no schema at {path}: expected a YAML file; `attrgan infer-schema CATALOG -o {path}` writes one"
+            )
         if not isinstance(data, dict):
             raise SchemaError(f"{path} holds {type(data).__name__}, expected a mapping with `id` and `attributes`")
         return cls.parse(data, str(path))
@@ -177,7 +177,9 @@ class Schema(BaseModel):
 
     def save(self, path: str | Path) -> None:
         """Writes the schema as YAML."""
-        Path(path).write_text(yaml.safe_dump(self.dump(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        from attrgan.lake import storage
+
+        storage.write_text(path, yaml.safe_dump(self.dump(), sort_keys=False, allow_unicode=True))
 
     @cached_property
     def hash(self) -> str:

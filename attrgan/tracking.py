@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrgan.config import settings
 from attrgan.errors import AttrGANError, SettingsError
+from attrgan.lake import s3
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,6 +60,7 @@ def store() -> Iterator["MlflowClient"]:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    s3.prepare()
     uri = settings().tracking_uri
     _make_room(uri)
     try:
@@ -71,6 +73,8 @@ def store() -> Iterator["MlflowClient"]:
     except AttrGANError:
         raise
     except Exception as error:
+        if told := s3.explained(error):
+            raise told from None
         if not _of_the_store(error):
             raise
         raise SettingsError(
@@ -91,7 +95,7 @@ def _make_room(uri: str) -> None:
 def _of_the_store(error: Exception) -> bool:
     """Whether the error comes from MLflow, its database (or a driver that is missing), its server or object store."""
     module = type(error).__module__.partition(".")[0]
-    return module in ("mlflow", "sqlalchemy", "requests", "urllib3", "botocore") or isinstance(
+    return module in ("mlflow", "sqlalchemy", "requests", "urllib3", "boto3", "botocore") or isinstance(
         error, ModuleNotFoundError
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException
+from attrgan_s3 import signed_in
 from jinja2 import pass_context
 
 from attrgan.config import settings
@@ -64,7 +65,8 @@ def registered(alias: str) -> str:
     """The model URI of an alias, for the entity of the schema in force: `models:/attrgan-product@champion`."""
     from attrgan.schema import Schema
 
-    return f"models:/attrgan-{Schema.load(settings().catalog_schema).entity}@{alias}"
+    with signed_in():
+        return f"models:/attrgan-{Schema.load(settings().catalog_schema).entity}@{alias}"
 
 
 @pass_context
@@ -73,7 +75,8 @@ def comparison(context: Any) -> str:
     from attrgan.lake import storage
 
     where = place(context, "compare")
-    found = storage.read_json(f"{where}/comparison.json")
+    with signed_in():
+        found = storage.read_json(f"{where}/comparison.json")
     names = ["n", "candidate", "champion", "baseline", "difference", "promised_precision", "realised_precision"]
     rows = found["attributes"] | {"mean": found["mean"]}
     table = [["attribute", *(name.replace("_", " ") for name in names)], ["---"] * (len(names) + 1)]

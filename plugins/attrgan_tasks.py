@@ -3,12 +3,15 @@
 `settings().runner` decides what the task is, the argument list is the same either way:
 
 - `local`: a process on the worker's machine (`AttrganProcessOperator`), without a shell;
-- `kubernetes`: a pod (`attrgan_pods.AttrganPodOperator`), imported only then, because that import takes a second.
+- `kubernetes`: a pod (`attrgan_pods.AttrganPodOperator`), imported only then, because that import takes a second;
+  training over several pods a Job (`attrgan_jobs.AttrganJobOperator`).
 
-The exit code decides what Airflow does, the same either way: 0 is success; 2 (bad input) and 3 (a gate says no) fail
-without retries, since the same input gives the same answer, unless the task lists the code in `skip_on`; anything else
-(1, a signal, out of memory) is retried. Tasks hand over folders with manifests; nothing goes through XCom except the
-short list of shard folders. Nothing heavier than `attrgan.config` is imported here: DAG files are parsed all the time.
+The exit code decides what Airflow does, the same either way: 2 (bad input) and 3 (a gate says no) fail without retries,
+since the same input gives the same answer, unless the task lists the code in `skip_on`; anything else (1, a signal, out
+of memory) is retried. 0 is success only with the manifest of this run (`check_result`).
+
+Tasks hand over folders with manifests; nothing goes through XCom except the short list of shard folders. Nothing
+heavier than `attrgan.config` is imported here: DAG files are parsed all the time.
 """
 
 import json
@@ -26,6 +29,7 @@ from airflow.sdk import BaseOperator, Context, XComArg, conf, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from attrgan_lineage import LineageMixin
 from attrgan_places import shard_place
+from attrgan_s3 import environment
 
 from attrgan.config import settings
 from attrgan.logs import FIELDS
@@ -43,6 +47,8 @@ LOG_FIELDS = (
 
 FINAL = (2, 3)
 """Exit codes that a retry cannot change: bad input, and a gate that says no."""
+
+_SEEN_BY_BOTH = "was it `attrgan` that ran, and is that place the same for it and for Airflow's workers?"
 
 KILL_AFTER_SECONDS = 3
 """From SIGTERM to SIGKILL; shorter than the 5 s after which Airflow kills the task that would send it."""
@@ -89,6 +95,33 @@ def judge(code: int, said: str, skip_on: Sequence[int]) -> None:
         raise AirflowException(f"attrgan ended with exit code {code}: {said}")
 
 
+def check_result(arguments: Sequence[Any]) -> None:
+    """Raises AirflowException, which is retried, unless a verb that has ended with 0 left what it was started for.
+
+    - A verb with `-o DIR` must have left a manifest there: finished, of this verb and of this run.
+    - `report` writes one page and no manifest: the page must be there.
+    - `landing` only looks, and what `promote` changes stands in the model registry: their exit code is all there is.
+    """
+    from attrgan.lake import manifest, storage
+
+    given = flat(arguments)
+    verb = given[0]
+    if "-o" not in given:
+        return
+    out = given[given.index("-o") + 1]
+    if verb == "report":
+        if not storage.exists(out):
+            raise AirflowException(f"report ended with exit code 0, but there is no page at {out}: {_SEEN_BY_BOTH}")
+        return
+    expected = {"verb": verb, "status": "finished", "run_id": given[given.index("--run-id") + 1]}
+    found = manifest.read(out)
+    if found is None:
+        raise AirflowException(f"{verb} ended with exit code 0, but there is no manifest in {out}: {_SEEN_BY_BOTH}")
+    if wrong := {key: found.get(key) for key, value in expected.items() if found.get(key) != value}:
+        is_of = ", ".join(f"{key} {value} instead of {expected[key]}" for key, value in wrong.items())
+        raise AirflowException(f"{verb} ended with exit code 0, but the manifest in {out} has {is_of}")
+
+
 class AttrganProcessOperator(LineageMixin, BaseOperator):
     """Runs an `attrgan` verb as a process of its own on this machine.
 
@@ -126,7 +159,7 @@ class AttrganProcessOperator(LineageMixin, BaseOperator):
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=os.environ | debugging() | {FIELDS: self.log_fields},
+            env=environment() | debugging() | {FIELDS: self.log_fields},
             start_new_session=True,
         )
         said = ""
@@ -134,6 +167,7 @@ class AttrganProcessOperator(LineageMixin, BaseOperator):
             self.log.info("%s", line)
             said = line or said
         judge(self._process.wait(), said, self.skip_on)
+        check_result(self.arguments)
 
     def on_kill(self) -> None:
         """Ends the process and everything it started."""
@@ -188,7 +222,11 @@ def attrgan_task(
         from attrgan_pods import AttrganPodOperator, pod_options
 
         operator = AttrganPodOperator
-        options = pod_options(task_id, heavy=heavy, gpu=gpu, skip_on=skip_on) | options
+        if gpu and settings().kubernetes.training_pods > 1:
+            from attrgan_jobs import AttrganJobOperator
+
+            operator = AttrganJobOperator
+        options = pod_options(task_id, arguments[0], heavy=heavy, gpu=gpu, skip_on=skip_on) | options
     return operator(**options) if each is None else operator.partial(**options).expand(out=each)
 
 
@@ -199,6 +237,8 @@ def shard_places(validated: str, parent: str) -> list[str]:
     Runs `attrgan shards` beside the worker whatever the runner is: it reads one manifest, and a pod would need an XCom
     sidecar for its answer.
     """
-    done = subprocess.run([*COMMAND, "shards", validated], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*COMMAND, "shards", validated], capture_output=True, text=True, check=False, env=environment()
+    )
     judge(done.returncode, (done.stderr.strip().splitlines() or [""])[-1], ())
     return [shard_place(parent, shard) for shard in json.loads(done.stdout)]

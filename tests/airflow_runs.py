@@ -28,9 +28,10 @@ def environment(**variables: str) -> dict[str, str]:
         "AIRFLOW_HOME": str(home()),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",  # a machine that is busy with something else
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT)]),  # this checkout, whatever is installed
         "OMP_NUM_THREADS": "1",
     }
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW__", "ATTRGAN"))}
@@ -59,7 +60,7 @@ def run_dags(runs: list[dict], *, command: list[str] | None = None, **variables:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=300,
+            timeout=1800,
         )
         assert done.returncode == 0, done.stdout[-5000:]
         return json.loads(answer.read_text()), done.stdout

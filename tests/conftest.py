@@ -3,10 +3,11 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import s3_server
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 SMALLEST = Path(__file__).parent.parent / "examples" / "smallest"
@@ -21,6 +22,31 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalog, schema = str(SMALLEST / "catalog.csv"), str(SMALLEST / "schema.yaml")
     api.train(catalog, schema, str(folder), seed=1, epochs=2, say=lambda _: None)
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """An S3 server on loopback, for the whole session."""
+    with s3_server.running() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A bucket of this test's own, `s3://…`, and the settings that lead to its server."""
+    import boto3
+
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ALLOW_HTTP"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"):  # go again after the test
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment(s3_url).items():
+        monkeypatch.setenv(name, value)
+    name = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:50].strip("-")
+    name = f"{name}-{abs(hash(request.node.nodeid)) % 10**8}"
+    boto3.client("s3", endpoint_url=s3_url, region_name="us-east-1").create_bucket(Bucket=name)
+    return f"s3://{name}"
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,13 @@ What must hold, or nothing is published:
 - nothing was filled where the mode is not `fill`, where nothing is promised, or below the threshold of the promise;
 - one model and one schema made all shards.
 
-One shard is in memory at a time. Left open on purpose, because the schema does not decide them: cells whose
-`applies_to` asks a column that is itself null, blank strings, and rows that remove an item.
+A shard is read in slices, its completions alongside, since both are in the order of the items. Only a shard in which
+something is wrong is read as a whole, to say all of it. Left open on purpose, because the schema does not decide them:
+cells whose `applies_to` asks a column that is itself null, blank strings, and rows that remove an item.
 """
 
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,7 @@ from attrgan.lake import manifest, storage
 from attrgan.lake.catalog import DELETED, canonical_list
 from attrgan.lake.manifest import Result
 from attrgan.lake.numbers import is_text, parse_numbers
+from attrgan.lake.rows import CHUNK_ROWS, Cursor, keys_of
 from attrgan.schema import Schema
 
 Mask = np.ndarray
@@ -118,11 +121,10 @@ def audit(complete_dirs: list[str], validation_dir: str, stage: Path) -> Result:
     _check_shards(shards, findings)
     schema = Schema.parse(shards[0].manifest["schema"], f"the manifest of {shards[0].place}")
     counts: Counter[str] = Counter({"shards": len(shards)})
+    for shard in shards:
+        counts.update(_audit_shard(shard, validation_dir, counts["rows"], schema, findings))
     with _open(validation_dir, "valid.parquet") as file:
-        valid = _Rows(file)
-        for shard in shards:
-            counts.update(_audit_shard(shard, valid, schema, findings))
-        if missing := valid.left():
+        if (missing := pq.ParquetFile(file).metadata.num_rows - counts["rows"]) > 0:
             findings.add("valid rows are missing from the shards", missing)
     suspended = shards[0].manifest.get("suspended")
     details = provenance(shards) | ({"suspended": suspended} if suspended else {})
@@ -171,12 +173,39 @@ def _check_shards(shards: list[Shard], findings: Findings) -> None:
             findings.add(f"the shards differ in {key}", found=", ".join(values))
 
 
-def _audit_shard(shard: Shard, valid: "_Rows", schema: Schema, findings: Findings) -> Counter[str]:
-    with _open(shard.place, "completed.parquet") as file:
-        completed = pq.read_table(file)
-    with _open(shard.place, "completions.parquet") as file:
-        completions = pq.read_table(file)
-    before = valid.take(completed.num_rows)
+def _audit_shard(shard: Shard, validation: str, first: int, schema: Schema, findings: Findings) -> Counter[str]:
+    """Audits a shard whose rows are the valid ones from the row `first` on; returns its counts."""
+    found = Findings(Path(os.devnull))
+    counts = _audit_slices(shard, validation, first, CHUNK_ROWS, schema, found)
+    return _audit_slices(shard, validation, first, None, schema, findings) if found.counts else counts
+
+
+def _audit_slices(
+    shard: Shard, validation: str, first: int, size: int | None, schema: Schema, findings: Findings
+) -> Counter[str]:
+    """Audits so many rows at a time, up to the first slice in which something is wrong; None: all at once."""
+    counts: Counter[str] = Counter()
+    with (
+        _open(validation, "valid.parquet") as valid,
+        _open(shard.place, "completed.parquet") as completed,
+        _open(shard.place, "completions.parquet") as completions,
+    ):
+        before, after, answers = Cursor(valid), Cursor(completed), Cursor(completions)
+        before.skip(first)
+        while True:
+            rows = after.take(size)
+            cells = answers.take(None) if size is None else answers.take_of(schema.id, rows[schema.id])
+            counts.update(_audit_rows(shard, before.take(rows.num_rows), rows, cells, schema, findings))
+            if size is None or rows.num_rows < size or findings.counts:
+                break
+        if size is not None and not findings.counts and answers.left():
+            findings.add("completions in another order, or of ids that are not in the shard")
+    return counts
+
+
+def _audit_rows(
+    shard: Shard, before: pa.Table, completed: pa.Table, completions: pa.Table, schema: Schema, findings: Findings
+) -> Counter[str]:
     counts = Counter(rows=completed.num_rows, completions=completions.num_rows)
     if not _same_shape(before, completed, schema, shard, findings):
         return counts
@@ -222,8 +251,8 @@ class _Cells:
     def __init__(self, before: pa.Table, completed: pa.Table, completions: pa.Table, schema: Schema):
         self.before, self.completed, self.schema = before, completed, schema
         self.ids = before[schema.id].to_pylist()
-        keys = pa.array(_keys(before[schema.id]), pa.string())
-        place = pc.index_in(pa.array(_keys(completions[schema.id]), pa.string()), keys)
+        keys = pa.array(keys_of(before[schema.id]), pa.string())
+        place = pc.index_in(pa.array(keys_of(completions[schema.id]), pa.string()), keys)
         self._completions = completions.append_column("row", pc.fill_null(place, -1))
         removes = np.zeros(before.num_rows, dtype=bool)
         if DELETED in before.column_names:
@@ -356,32 +385,6 @@ def _is_equal(a: Any, b: Any) -> bool:
 def _is_among(cell: Any, allowed: list[str]) -> bool:
     cells = cell if isinstance(cell, list) else [cell]
     return any(str(c).strip() in allowed for c in cells)
-
-
-def _keys(ids: pa.ChunkedArray) -> list[str]:
-    return [str(i).strip() for i in ids.to_pylist()]
-
-
-class _Rows:
-    """Hands out the rows of a Parquet file in order, as many as asked for."""
-
-    def __init__(self, file: Any):
-        parquet = pq.ParquetFile(file)
-        self._batches = parquet.iter_batches(batch_size=8192)
-        self._ahead = parquet.schema_arrow.empty_table()
-
-    def take(self, n: int) -> pa.Table:
-        """The next n rows; fewer where the file ends."""
-        parts = [self._ahead]
-        while sum(p.num_rows for p in parts) < n and (batch := next(self._batches, None)) is not None:
-            parts.append(pa.Table.from_batches([batch]))
-        table = pa.concat_tables(parts)
-        self._ahead = table.slice(n)
-        return table.slice(0, n)
-
-    def left(self) -> int:
-        """The number of rows not handed out."""
-        return int(self._ahead.num_rows + sum(batch.num_rows for batch in self._batches))
 
 
 def _open(place: str, name: str) -> Any:

@@ -7,23 +7,17 @@ Where the blanks of its category say that the attribute does not apply (`model/a
 Given values are never touched: the output is the input table with null cells replaced.
 """
 
-import gc
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from attrgan.lake.catalog import deleted, to_frame
-from attrgan.lake.numbers import Form, form_of, is_text
+from attrgan.lake.catalog import deleted
+from attrgan.lake.numbers import Form
 from attrgan.schema import Attribute, Schema
 
 if TYPE_CHECKING:
@@ -37,8 +31,7 @@ MOST_SAMPLES = 100
 """Joint completions of an item that can be asked for."""
 MAX_NEIGHBOURS = 3
 """Neighbours named in the evidence of a cell."""
-CHUNK_ROWS = 20_000
-"""Rows completed at a time: what bounds the memory. The feature cache is read once per chunk, so few are better."""
+_JSON = json.JSONEncoder(ensure_ascii=False)
 ANSWER = {
     "attribute": pa.string(),
     "value": pa.string(),
@@ -55,86 +48,17 @@ ANSWER = {
 """The columns of an answer between the id and those of the run."""
 
 
-@contextmanager
-def _frozen() -> Iterator[None]:
-    """Keeps the garbage collector from looking, again and again, through what is there before: a sixth of the time."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-@_frozen()
-def complete_table(
-    model: "CompletionModel", table: pa.Table, stage: Path, *, run_id: str, cache_place: str | None = None,
-    review_confidence: float = REVIEW_CONFIDENCE, keep_decisions: int = 3, samples: int | None = None, seed: int = 0,
-    suspended: dict[str, str] | None = None, progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Completes a table chunk by chunk into `completed.parquet` and `completions.parquet`; returns the counts.
-
-    Args:
-        table: the items, from `typed`.
-        stage: folder of the files.
-        cache_place: the feature cache, with the decisions of former runs; None encodes and decides every item now.
-        keep_decisions: of how many models decisions stay in the cache.
-        samples: joint completions of each item to draw into `samples.parquet`, with `seed`; None: no such file.
-        suspended: attributes that are not filled, and why.
-        progress: gets (rows done, rows).
-    """
-    from attrgan.completion import sample
-    from attrgan.completion.decisions import Decider
-    from attrgan.features import cache
-
-    schema = model.schema
-    stamps = {"model_version": model.version, "run_id": run_id}
-    stamps["completed_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    whole = {n for n in schema.attributes if pa.types.is_integer(table.schema.field(n).type)}
-    written = {n: table.schema.field(n) for n, a in schema.attributes.items() if a.kind == "numeric"}
-    forms = {n: form_of(f, table[n], schema.attributes[n]) for n, f in written.items() if is_text(f.type)}
-    decider = Decider(model, review_confidence, whole, forms, cache_place, keep_decisions, run_id)
-    total: dict[str, Any] = {}
-    writers: dict[str, pq.ParquetWriter] = {}
-    for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
-        chunk = table.slice(start, CHUNK_ROWS)
-        frame, leave = to_frame(chunk, schema), _left_alone(chunk, schema)
-        decided, anew = decider.decide(frame, leave)
-        decided, held = suspend(decided, suspended or {}, schema)
-        _write(writers, stage, "completed", fill(chunk, decided, schema))
-        _write(writers, stage, "completions", to_table(decided, schema, chunk[schema.id], stamps))
-        if samples is not None:
-            run = {name: stamps[name] for name in ("model_version", "run_id")}
-            features, wanted = cache.lookup(frame, schema, cache_place), wanted_cells(frame, schema) & ~leave
-            for part in sample.tables(
-                model, frame, features, wanted, chunk[schema.id], samples=samples, seed=seed, run=run,
-                whole_numbers=whole, forms=forms,
-            ):  # fmt: skip
-                _write(writers, stage, "samples", part)
-        total = _add(total, counts(frame, decided, schema, held) | anew)
-        if progress:
-            progress(start + chunk.num_rows, table.num_rows)
-    for writer in writers.values():
-        writer.close()
-    return total
-
-
-def _write(writers: dict[str, pq.ParquetWriter], stage: Path, name: str, part: pa.Table) -> None:
-    if name not in writers:
-        writers[name] = pq.ParquetWriter(stage / f"{name}.parquet", part.schema)
-    writers[name].write_table(part)
-
-
-def _left_alone(table: pa.Table, schema: Schema) -> np.ndarray:
+def left_alone(table: pa.Table, schema: Schema) -> np.ndarray:
     """bool (rows, A): cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
     given = np.stack([np.asarray(table[name].is_valid()) for name in schema.attributes], 1)
     return given | deleted(table)[0][:, None]
 
 
-def _add(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Sums nested counts."""
+def add(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Sums nested counts; {} is zero."""
     if not total:
         return more
-    return {k: _add(total[k], v) if isinstance(v, dict) else total[k] + v for k, v in more.items()}
+    return {k: add(total[k], v) if isinstance(v, dict) else total[k] + v for k, v in more.items()}
 
 
 def wanted_cells(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
@@ -309,7 +233,7 @@ def _provenance(
     carried = answer.carried or Carried.nothing(len(answer.rows))
     sources, evidence = [], []
     cells = zip(
-        answer.rows, answer.span, answer.runners_up, answer.neighbours, answer.voted, carried.shares, carried.by,
+        answer.rows.tolist(), answer.span.tolist(), answer.runners_up, answer.neighbours, answer.voted.tolist(), carried.shares, carried.by,
         strict=True,
     )  # fmt: skip
     for i, (row, (token, length), others, near, voted, levels, by) in enumerate(cells):
@@ -321,12 +245,12 @@ def _provenance(
         if near:
             found["neighbours"] = [{"id": i, "cosine": c} for i, c in near[:MAX_NEIGHBOURS]]
         if others:
-            found["other_candidates"] = [[value, p] for value, p in others]
+            found["other_candidates"] = others
         if levels:
             found["levels"] = levels
         level = by if by in ("image", "sequence") else usual
         sources.append("text" if token >= 0 else "neighbour" if voted else level)
-        evidence.append(json.dumps(found, ensure_ascii=False))
+        evidence.append(_JSON.encode(found))
     return sources, evidence
 
 

@@ -16,8 +16,9 @@ is written, all but the newest `keep` folders go: models that nobody completes w
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,7 @@ class Decider:
         cache_place: the feature cache, with the decisions in it; None: nothing is looked up and nothing kept.
         keep: how many folders of decisions stay in it: the champion's, and those of backfills.
         run_id: the run, whose own decisions are not looked up; None: of no run.
+        store: takes the decisions that are to be kept; None: they are added to the cache.
     """
 
     model: "CompletionModel"
@@ -58,6 +60,7 @@ class Decider:
     cache_place: str | None = None
     keep: int = 3
     run_id: str | None = None
+    store: Callable[[pa.Table], None] | None = None
 
     @property
     def place(self) -> str:
@@ -115,9 +118,13 @@ class Decider:
             "cells": pa.ListArray.from_arrays(offsets, cells, CELLS),
         })  # fmt: skip
         if readable.any():
-            cache.add(table.filter(pa.array(readable)), self.place, self._writer)
-            _forget(self.cache_place or "", self.place, self.keep)
+            (self.store or self.add)(table.filter(pa.array(readable)))
         return table
+
+    def add(self, decisions: pa.Table) -> None:
+        """Adds decisions to the cache."""
+        cache.add(decisions, self.place, self._writer)
+        _forget(self.cache_place or "", self.place, self.keep)
 
     def _ask(self, frame: pd.DataFrame, leave: np.ndarray, rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         """The model's decisions on some of the rows, and bool (rows,): nothing of the item could not be read."""
@@ -161,14 +168,10 @@ def _forget(cache_place: str, place: str, keep: int) -> None:
     if len(storage.files(place)) > 1:
         return
     fs, root = storage.filesystem(cache_place)
-    folders = [f for f in fs.ls(root, detail=False) if f.rsplit("/", 1)[-1].startswith("decisions-")]
-    for folder in sorted(folders, key=lambda f: _written_at(fs, f), reverse=True)[keep:]:
-        fs.rm(folder, recursive=True)
-
-
-def _written_at(fs: Any, folder: str) -> float:
-    """When the newest part of a folder was written, in seconds; 0 where it has none."""
-    return max((fs.modified(part).timestamp() for part in fs.find(folder)), default=0.0)
+    names = [f.rstrip("/").rsplit("/", 1)[-1] for f in fs.ls(root, detail=False)]
+    folders = [storage.join(cache_place, name) for name in names if name.startswith("decisions-")]
+    for folder in sorted(folders, key=storage.written_at, reverse=True)[keep:]:
+        fs.rm(storage.filesystem(folder)[1], recursive=True)
 
 
 def _counts(decided: int, decided_cells: int, reused: int, reused_cells: int) -> Counts:

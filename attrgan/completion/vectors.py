@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attrgan.lake.catalog import to_frame
+from attrgan.lake.rows import Rows
 
 if TYPE_CHECKING:
     from attrgan.model import CompletionModel
@@ -21,14 +22,14 @@ CHUNK_ROWS = 5000
 
 
 def write_vectors(
-    model: "CompletionModel", table: pa.Table, file: Path, *, id_column: str, cache_place: str | None = None,
+    model: "CompletionModel", rows: Rows, file: Path, *, id_column: str, cache_place: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:  # fmt: skip
     """Writes one row per item, in order: the id as received, `vector` fixed_size_list<float32>[D], `model_version`.
 
     Args:
         model: whose vectors they are: those of two models do not compare.
-        table: the items, from `typed`.
+        rows: the items.
         file: the Parquet file to write.
         id_column: the column of the ids.
         cache_place: the feature cache; None encodes every item now.
@@ -39,16 +40,16 @@ def write_vectors(
     """
     from attrgan.features import cache
 
-    writer = None
-    for start in range(0, table.num_rows, CHUNK_ROWS):
-        chunk = table.slice(start, CHUNK_ROWS)
+    writer, done = None, 0
+    for chunk in rows.chunks(size=CHUNK_ROWS):
         frame = to_frame(chunk, model.schema)
         vectors = model.vectors(frame, cache.lookup(frame, model.schema, cache_place))
         part = to_table(vectors, chunk[id_column], id_column, model.version)
         writer = writer or pq.ParquetWriter(file, part.schema)
         writer.write_table(part)
+        done += chunk.num_rows
         if progress:
-            progress(start + chunk.num_rows, table.num_rows)
+            progress(done, rows.num_rows)
     if writer:
         writer.close()
     return vectors.shape[1]

@@ -8,8 +8,10 @@ updates at once do no harm. A path or URL stands for its content: a picture that
 
 import hashlib
 import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,16 @@ class Update:
     reused: int
     levels: dict[str, LevelUpdate] = field(default_factory=dict)
 
+    def __add__(self, other: "Update") -> "Update":
+        """Both, one after the other."""
+        nothing = LevelUpdate(0, 0)
+        pairs = {n: (self.levels.get(n, nothing), other.levels.get(n, nothing)) for n in self.levels | other.levels}
+        levels = {n: LevelUpdate(a.encoded + b.encoded, a.missing + b.missing) for n, (a, b) in pairs.items()}
+        return Update(
+            self.encoder_version, self.items + other.items, self.encoded + other.encoded, self.reused + other.reused,
+            levels,
+        )  # fmt: skip
+
 
 def present(schema: Schema) -> dict[str, Level]:
     """The levels that this catalog has."""
@@ -66,22 +78,29 @@ def content_hashes(frame: pd.DataFrame, columns: list[str], besides: np.ndarray 
         columns: those that are hashed.
         besides: what else is hashed, uint8 (rows, n).
     """
-    cells = zip(*(frame[c] for c in columns), *([] if besides is None else [map(bytes, besides)]), strict=True)
-    return np.array([_content_hash(item) for item in cells], dtype=object)
+    cells = [frame[c].tolist() for c in columns] + ([] if besides is None else [map(bytes, besides)])
+    items = zip(*map(_contents, cells), strict=True)
+    return np.array([hashlib.blake2b(b"".join(item), digest_size=16).hexdigest() for item in items], dtype=object)
 
 
-def _content_hash(cells: tuple[Any, ...]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _contents(cells: Iterable[Any]) -> Iterator[bytes]:
+    """The cells of a column as bytes, each with its type and length before it."""
+    strings: dict[str, bytes] = {}  # most columns say the same few strings again and again
     for cell in cells:
-        content = _content(cell)
-        digest.update(f"{type(cell).__name__}{len(content)}:".encode() + content)
-    return digest.hexdigest()
+        if type(cell) is str:
+            if cell not in strings:
+                strings[cell] = _content(cell)
+            yield strings[cell]
+        else:
+            yield _content(cell)
 
 
 def _content(cell: Any) -> bytes:
     if isinstance(cell, bytes | bytearray | memoryview):
-        return bytes(cell)
-    return repr(cell.tolist() if isinstance(cell, np.ndarray) else cell).encode()  # numpy's repr leaves the middle out
+        content = bytes(cell)
+    else:  # numpy's repr leaves the middle out
+        content = repr(cell.tolist() if isinstance(cell, np.ndarray) else cell).encode()
+    return f"{type(cell).__name__}{len(content)}:".encode() + content
 
 
 def encode(frame: pd.DataFrame, schema: Schema) -> pa.Table:
@@ -89,15 +108,33 @@ def encode(frame: pd.DataFrame, schema: Schema) -> pa.Table:
     return lookup(frame, schema, None)
 
 
-def update(frame: pd.DataFrame, schema: Schema, cache: str) -> Update:
-    """Adds the features of new and changed items to the cache."""
+def update_all(chunks: Iterable[pd.DataFrame], schema: Schema, cache: str) -> Update:
+    """As `update`, of items that come chunk by chunk: what several chunks hold is encoded once."""
+    total = Update(encoder_version(schema), 0, 0, 0)
+    tried: dict[str, set[str]] = {}
+    for frame in chunks:
+        total += update(frame, schema, cache, tried)
+    return total
+
+
+def update(frame: pd.DataFrame, schema: Schema, cache: str, tried: dict[str, set[str]] | None = None) -> Update:
+    """Adds the features of new and changed items to the cache.
+
+    Args:
+        frame: the items.
+        schema: their schema.
+        cache: the folder.
+        tried: level → hashes of what could not be read before in this run, which is not tried again; grows.
+    """
     encoded = np.zeros(len(frame), bool)
     levels = {}
     for name, level in present(schema).items():
         place = storage.join(cache, f"{name}-{level.version(schema)}")
         hashes = content_hashes(frame, level.columns(schema))
         new = pd.Series(hashes, dtype=object).drop_duplicates()
-        rows = new.index[~new.isin(_known(place, pa.array(new.tolist(), pa.string())))].to_numpy()
+        unreadable = (tried if tried is not None else {}).setdefault(name, set())
+        known = _known(place, pa.array(new.tolist(), pa.string())) | unreadable
+        rows = new.index[~new.isin(known)].to_numpy()
         missing = 0
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
@@ -106,6 +143,7 @@ def update(frame: pd.DataFrame, schema: Schema, cache: str) -> Update:
             )
             kept = table.drop_null()
             missing += table.num_rows - kept.num_rows
+            unreadable.update(hashes[chunk[~readable(table)]])
             if kept.num_rows:
                 add(kept, place)
         encoded[rows] = True
@@ -165,12 +203,8 @@ def _find(frame: pd.DataFrame, schema: Schema, level: Level, place: str) -> pa.T
 
 def add(table: pa.Table, place: str, writer: str = "") -> None:
     """Adds a part to a folder of parts: whole, or not at all; its name begins with that of the writer."""
-    fs, folder = storage.filesystem(place)
-    fs.makedirs(folder, exist_ok=True)
-    hidden, part = (f"{folder}/{name}{uuid.uuid4().hex}.parquet" for name in ("_", f"part-{writer}"))
-    with fs.open(hidden, "wb") as file:
-        pq.write_table(table, file, compression="zstd")
-    fs.mv(hidden, part)
+    with storage.staged(place) as stage:
+        pq.write_table(table, stage / f"part-{writer}{uuid.uuid4().hex}.parquet", compression="zstd")
 
 
 def parts(place: str, wanted: pa.Array, columns: list[str] | None = None, but: str = "") -> list[pa.Table]:
@@ -181,15 +215,37 @@ def parts(place: str, wanted: pa.Array, columns: list[str] | None = None, but: s
     """
     fs, _ = storage.filesystem(place)
     found = []
+    shortened = np.sort(_shortened(wanted.to_pylist()))
     for path in storage.files(place):
         if but and path.rsplit("/", 1)[-1].startswith(f"part-{but}"):
             continue
-        with suppress(FileNotFoundError, pa.ArrowInvalid), fs.open(path, "rb") as file:
-            part = pq.ParquetFile(file)
-            rows = pc.is_in(part.read(columns=["content_hash"])["content_hash"], wanted)
-            if pc.any(rows).as_py():
-                found.append(part.read(columns=columns).filter(rows))
-    return found
+        with suppress(FileNotFoundError, pa.ArrowInvalid):
+            if not _overlap(_hashes_in(place, path), shortened):
+                continue
+            with fs.open(path, "rb") as file:
+                part = pq.read_table(file, columns=columns)
+            found.append(part.filter(pc.is_in(part["content_hash"], wanted)))
+    return [part for part in found if part.num_rows]
+
+
+@lru_cache(maxsize=16_384)
+def _hashes_in(place: str, path: str) -> np.ndarray:
+    """The first 64 bits of the hashes in a part, uint64: a part never changes, so a run reads them once."""
+    fs, _ = storage.filesystem(place)
+    with fs.open(path, "rb") as file:
+        return _shortened(pq.read_table(file, columns=["content_hash"])["content_hash"].to_pylist())
+
+
+def _shortened(hashes: list[str]) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex("".join(h[:16] for h in hashes)), dtype=">u8").astype(np.uint64)
+
+
+def _overlap(some: np.ndarray, ordered: np.ndarray) -> bool:
+    """Whether any of the numbers stands in the others, which are in order."""
+    if not len(ordered):
+        return False
+    at = np.minimum(np.searchsorted(ordered, some), len(ordered) - 1)
+    return bool((ordered[at] == some).any())
 
 
 def _known(place: str, wanted: pa.Array) -> set[str]:

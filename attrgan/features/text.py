@@ -133,8 +133,9 @@ def _pair(first: str, second: str) -> int:
     return hash32(f"p{first} {second}")
 
 
+@lru_cache(maxsize=1 << 14)
 def encode_value(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """A value's string as uint32 (n,) word hashes and uint32 (n, GRAMS) 3-gram hashes."""
+    """A value's string as uint32 (n,) word hashes and uint32 (n, GRAMS) 3-gram hashes; not to be changed."""
     words = [encode_word(word) for word, _, _ in tokenize(text)[:8]] or [encode_word(normalise(text))]
     return np.array([w[0] for w in words], np.uint32), np.stack([w[1] for w in words])
 

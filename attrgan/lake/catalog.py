@@ -57,6 +57,11 @@ class Catalog:
     unreadable: list[Unreadable] = field(default_factory=list)
     superseded: int = 0
 
+    def slice(self, start: int, rows: int) -> "Catalog":
+        """So many rows from a row on, as views."""
+        parts = (self.table.slice(start, rows), self.source_file.slice(start, rows), self.source_row.slice(start, rows))
+        return Catalog(*parts, self.unreadable, self.superseded)
+
     def take(self, keep: np.ndarray) -> "Catalog":
         """The rows where the boolean mask `keep` (rows,) holds."""
         mask = pa.array(keep)
@@ -182,10 +187,15 @@ def _read_parquet(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
     names = table.column_names
     if len(set(names)) != len(names):
         raise CatalogError(f"{path} has two columns of one name: expected distinct column names")
+    return without_dictionaries(table), []
+
+
+def without_dictionaries(table: pa.Table) -> pa.Table:
+    """The table with the values themselves in columns that were encoded by a dictionary."""
     for i, column in enumerate(table.schema):
         if pa.types.is_dictionary(column.type):
             table = table.set_column(i, column.name, pc.cast(table[i], column.type.value_type))
-    return table, []
+    return table
 
 
 def _read_csv(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
@@ -273,25 +283,39 @@ def coerce(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np.ndar
             f"the schema names {', '.join(map(repr, missing))}, but the catalog has only the columns {found}: "
             "correct the schema or the catalog"
         )
+    typed, wrong = fit(table, schema)
+    for name, bad in wrong.items():
+        check_kind(name, int(bad.sum()), table.num_rows - table[name].null_count, table.schema.field(name).type, schema)
+    return typed, wrong
+
+
+def fit(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """As `coerce`, of those columns of the schema that are there, and without an opinion on what was found."""
     untyped = table.schema.metadata == _UNTYPED
     wrong: dict[str, np.ndarray] = {}
     for name, role in schema.columns.items():
+        if name not in table.column_names:
+            continue
         field, column = table.schema.field(name), table[name].combine_chunks()
-        if _kind(schema, name, role) == "numeric" and is_text(column.type):
+        if kind_of(schema, name, role) == "numeric" and is_text(column.type):
             field, column, bad = _fit_written(field, column, schema.attributes[name], untyped)
         else:
-            column, bad = _fit(column, _kind(schema, name, role))
+            column, bad = _fit(column, kind_of(schema, name, role))
             field = field.with_type(column.type)
-        known = table.num_rows - table[name].null_count
         if bad.any():
-            if bad.sum() == known:
-                raise CatalogError(
-                    f"none of the {known} cells of column {name!r} is {_EXPECTED[_kind(schema, name, role)]}, as the "
-                    f"schema says (found {table.schema.field(name).type}): correct the schema or the catalog"
-                )
             wrong[name] = bad
         table = table.set_column(table.column_names.index(name), field, column)
     return table.replace_schema_metadata(None), wrong
+
+
+def check_kind(name: str, wrong: int, known: int, found: pa.DataType, schema: Schema) -> None:
+    """Raises CatalogError where no known cell of a column fits its kind."""
+    if wrong and wrong == known:
+        expected = _EXPECTED[kind_of(schema, name, schema.columns[name])]
+        raise CatalogError(
+            f"none of the {known} cells of column {name!r} is {expected}, as the schema says (found {found}): "
+            "correct the schema or the catalog"
+        )
 
 
 _EXPECTED = {
@@ -299,7 +323,8 @@ _EXPECTED = {
 }  # fmt: skip
 
 
-def _kind(schema: Schema, name: str, role: str) -> str:
+def kind_of(schema: Schema, name: str, role: str) -> str:
+    """What the cells of a column must be: `numeric`, `value`, `list` or `media`."""
     if role == "sequence" or (role == "attribute" and schema.attributes[name].multi):
         return "list"
     if role in ("image", "audio"):
@@ -371,11 +396,21 @@ def _fit_lists(column: pa.Array, known: np.ndarray, is_string: bool) -> tuple[pa
 def typed(table: pa.Table, schema: Schema) -> pa.Table:
     """As `coerce`, where every cell must fit and every id be there once: raises CatalogError where one does not."""
     table, wrong = coerce(table, schema)
-    if wrong:
-        defects = ", ".join(f"{name!r} ({int(mask.sum())} cells)" for name, mask in wrong.items())
-        raise CatalogError(f"cells of a wrong type in {defects}: run `attrgan validate` and use its valid.parquet")
-    check_ids(pd.Series(_strings(table[schema.id].combine_chunks(), nfc=False), name=schema.id, dtype=object))
+    check_cells({name: int(mask.sum()) for name, mask in wrong.items()})
+    check_ids(ids_of(table, schema))
     return table
+
+
+def check_cells(wrong: dict[str, int]) -> None:
+    """Raises CatalogError for cells of a wrong type: column → how many."""
+    if wrong:
+        defects = ", ".join(f"{name!r} ({n} cells)" for name, n in wrong.items())
+        raise CatalogError(f"cells of a wrong type in {defects}: run `attrgan validate` and use its valid.parquet")
+
+
+def ids_of(table: pa.Table, schema: Schema) -> "pd.Series[str]":
+    """The ids as they are compared."""
+    return pd.Series(_strings(table[schema.id].combine_chunks(), nfc=False), name=schema.id, dtype=object)
 
 
 def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
@@ -391,7 +426,7 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
     table = typed(table, schema)
     frame: dict[str, Any] = {}
     for name, role in schema.columns.items():
-        column, kind = table[name].combine_chunks(), _kind(schema, name, role)
+        column, kind = table[name].combine_chunks(), kind_of(schema, name, role)
         if kind == "numeric":
             frame[name] = numbers_of(table.schema.field(name), column, schema.attributes[name])
         elif role == "attribute" and kind == "list":

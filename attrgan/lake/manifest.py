@@ -31,24 +31,23 @@ class Result:
 
 def content_hash(place: str | Path) -> str:
     """First 16 hex digits of a hash of a file or folder: of the bytes on a disk, of the ETags in an object store."""
-    digest = hashlib.sha256()
-    fs, root = storage.filesystem(place)
-    for path in storage.files(place):
+    digest, root = hashlib.sha256(), storage.filesystem(place)[1]
+    local = storage.local_path(place) is not None
+    for path, info in storage.details(place).items():
         digest.update(path[len(root) :].encode())
-        if storage.local_path(place):
+        if local:
             with Path(path).open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
         else:
-            info = fs.info(path)
             digest.update(str(info.get("ETag") or (info.get("size"), info.get("LastModified"))).encode())
     return digest.hexdigest()[:16]
 
 
 def read(out: str | Path) -> dict[str, Any] | None:
     """The manifest of an output folder, or None."""
-    place = storage.join(out, storage.MANIFEST)
-    return storage.read_json(place) if storage.exists(place) else None
+    content = storage.read_bytes(storage.join(out, storage.MANIFEST))
+    return None if content is None else json.loads(content)
 
 
 def step(

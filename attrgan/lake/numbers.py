@@ -370,11 +370,17 @@ def _variant(before: str, after: str, cells: list[Cell], form: Form) -> Variant:
 
 def form_of(field: pa.Field, column: pa.Array, attribute: Attribute) -> Form:
     """The form of a column of strings: the one that its field carries, else the one that its cells show."""
-    carried = json.loads((field.metadata or {}).get(_METADATA, b"{}"))
-    if carried.get("asked") != [attribute.unit, attribute.format]:
+    if not carries_form(field, attribute):
         return learn(column.to_pylist(), attribute.unit, attribute.format)
+    carried = json.loads(field.metadata[_METADATA])
     variants = (Variant(**v | {"digits": tuple(v["digits"])}) for v in carried["form"].pop("variants"))
     return Form(**carried["form"], variants=tuple(variants))
+
+
+def carries_form(field: pa.Field, attribute: Attribute) -> bool:
+    """Whether a column of strings carries the form of its numbers, learned for this attribute."""
+    carried = json.loads((field.metadata or {}).get(_METADATA, b"{}"))
+    return bool(carried.get("asked") == [attribute.unit, attribute.format])
 
 
 def with_form(field: pa.Field, form: Form, attribute: Attribute) -> pa.Field:

@@ -14,7 +14,6 @@ Object stores take their credentials from the environment (`AWS_*`, as boto3 doe
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from secrets import SystemRandom
@@ -27,7 +26,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from attrgan.errors import AttrGANError, InputError
-from attrgan.lake import storage
+from attrgan.lake import s3, storage
 from attrgan.lake.catalog import DELETED
 from attrgan.lake.column_types import cast, stored
 from attrgan.lake.landing import check_date
@@ -53,7 +52,7 @@ def open_table(warehouse: str, name: str, version: int | None = None) -> DeltaTa
     """The table, or None when there is none; raises InputError for a version that it does not have."""
     uri, options = _address(warehouse, name)
     try:
-        return DeltaTable(uri, version=version, storage_options=options)
+        return s3.patiently(lambda: DeltaTable(uri, version=version, storage_options=options))
     except TableNotFoundError:
         return None
     except DeltaError as error:
@@ -372,7 +371,7 @@ def retried(attempt: Callable[[], T], name: str, attempts: int = _ATTEMPTS) -> T
     random = SystemRandom()
     for n in range(attempts):
         try:
-            return attempt()
+            return s3.patiently(attempt)
         except (ConflictError, CommitFailedError) as error:
             last = error
         _log.warning("table %s: attempt %d of %d met another writer (%s)", name, n + 1, attempts, last)
@@ -381,11 +380,9 @@ def retried(attempt: Callable[[], T], name: str, attempts: int = _ATTEMPTS) -> T
 
 
 def _address(warehouse: str, name: str) -> tuple[str, dict[str, str]]:
-    """URI and storage options; plain HTTP is allowed exactly where the environment names such an endpoint."""
+    """URI and storage options."""
+    if s3.is_s3(warehouse):
+        return storage.join(warehouse, name), s3.table_options()
     if local := storage.local_path(warehouse) if "://" not in warehouse or warehouse.startswith("file:") else None:
         return str(local / name), {}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    options = {"AWS_ENDPOINT_URL": endpoint} if endpoint else {}
-    if endpoint and endpoint.startswith("http://"):
-        options["AWS_ALLOW_HTTP"] = "true"
-    return storage.join(warehouse, name), options
+    return storage.join(warehouse, name), {}

@@ -2,8 +2,9 @@
 
 A level is withheld, and the log-odds of the value chosen against the candidates next to it are compared with what they
 were: leave one out, level by level. Choices that keep it cheap enough for every night:
-- only fusion runs again, for the cells asked about. Tokens never read one another, so those of the other levels are
-  what they were, and the queries of all withheld levels read them side by side, each with its own mask;
+- only fusion runs again, for the cells asked about and the levels that their items have. Tokens never read one another,
+  so those of the other levels are what they were, and the queries of all withheld levels read them side by side, each
+  with its own mask;
 - the linear part, votes and the bonus of a value that stands in the text are sums, of which a level's part is taken
   away exactly;
 - the value chosen is compared with the three candidates that came next, not with all of a vocabulary.
@@ -77,9 +78,9 @@ def explain(
         if not len(cells) or answer.best is None:
             continue
         if name in model.vocabulary.numbers:
-            found = withheld.of_numbers(name, rows, answer.best[cells, 0])
+            found = withheld.of_numbers(name, rows, cells, answer.best[cells, 0])
         else:
-            found = withheld.of_values(name, rows, answer.best[cells], name in model.generator.sets)
+            found = withheld.of_values(name, rows, cells, answer.best[cells], name in model.generator.sets)
         for i, shares, by in zip(cells, found.shares, found.by, strict=True):
             answer.carried.shares[i], answer.carried.by[i] = shares, by
 
@@ -94,14 +95,13 @@ class Withheld:
             raise ValueError("an output without its reading cannot be explained: take it from Generator.forward")
         self.model, self.batch, self.output, self.reading = model, batch, output, reading
         of_token = token_levels(generator, batch.word.shape[1])
-        self.wide = wide_by_level(generator, batch, output)
+        self.wide = reading.wide
         self.levels = [level for level in LEVELS if level in of_token or level in self.wide]
-        row, attribute = np.nonzero(asked)
+        row, attribute = (tensor(part) for part in np.nonzero(asked))
         self.place = np.full(asked.shape, -1, np.int64)
-        self.place[row, attribute] = np.arange(len(row))
-        slot = (asked.cumsum(1) - 1)[row, attribute]
+        self.place[asked] = np.arange(len(row))
         gone = torch.tensor([[level == of for of in of_token] for level in self.levels])
-        seen = reading.seen[tensor(row), tensor(attribute), None]
+        seen = reading.seen[row, attribute, None]
         known = torch.tensor([of == "attributes" for of in of_token])
         # an attribute that is withheld is not gone but unknown, which has a token of its own
         blank = seen[..., known] & torch.tensor([level == "attributes" for level in self.levels])[:, None]
@@ -110,21 +110,24 @@ class Withheld:
             (torch.cat([k, b.expand(len(k), -1, -1, -1)], 2), torch.cat([v, c.expand(len(v), -1, -1, -1)], 2))
             for (k, v), (b, c) in zip(reading.keys, blanks, strict=True)
         ]
-        cells = Cells(tensor(row), tensor(slot), int(slot.max()) + 1)
-        start, may = generator.name[tensor(attribute)], torch.cat([seen & ~gone, blank], 2)
-        fused = generator.fusion.of_cells(start, keys, may, cells)
-        self.queries = generator.query(fused)
+        self.queries = reading.queries[row, attribute, None].repeat(1, len(self.levels), 1)
+        cell, level = torch.nonzero((seen & gone).any(2), as_tuple=True)  # without what is not there nothing changes
+        may = torch.cat([seen & ~gone, blank], 2)[cell, level]
+        start, cells = generator.name[attribute[cell]], Cells.of(row[cell], len(batch))
+        self.queries[cell, level] = generator.query(generator.fusion.of_cells(start, keys, may, cells))
 
-    def of_values(self, name: str, rows: np.ndarray, best: np.ndarray, members: bool = False) -> Carried:
+    def of_values(
+        self, name: str, rows: np.ndarray, cells: np.ndarray, best: np.ndarray, members: bool = False
+    ) -> Carried:
         """What carried known values and spans.
 
         Args:
-            rows: int64 (n,), rows of the batch.
+            rows: int64 (n,), rows of the batch; cells: int64 (n,), where their scores are among those of the attribute.
             best: int64 (n, k), the candidate chosen and those next to it; or, `members`, those that make up the set, −1
                 where there are no more.
         """
-        full = self.output.logits[name][tensor(rows)].gather(1, tensor(best).clamp(min=0))
-        left = self.left(name, rows, best)
+        full = self.output.logits[name][tensor(cells)].gather(1, tensor(best).clamp(min=0))
+        left = self.left(name, rows, cells, best)
         scores = torch.stack(list(left.values()), 1)
         if members:
             gain = ((full[:, None] - scores) * tensor(best >= 0)[:, None]).sum(2)
@@ -134,7 +137,9 @@ class Withheld:
         gain = _margin(full)[:, None] - _margin(scores)
         return _as_shares(list(left), gain.cpu().numpy(), (scores.argmax(2) > 0).cpu().numpy())
 
-    def left(self, name: str, rows: np.ndarray, best: np.ndarray) -> dict[Level, torch.Tensor]:
+    def left(
+        self, name: str, rows: np.ndarray, cells: np.ndarray, best: np.ndarray
+    ) -> dict[Level, torch.Tensor]:
         """Level → the scores that candidates have without it, float32 (n, k); arguments as in `of_values`."""
         generator, output, size = self.model.generator, self.output, len(self.model.vocabulary.values[name].values)
         at, candidate = tensor(rows), tensor(best)
@@ -146,9 +151,9 @@ class Withheld:
         deep = torch.einsum("nd,nkd->nk", self.reading.queries[at, attribute], values) * scale
         queries = self.queries[tensor(self.place[rows, attribute])]
         without = torch.einsum("nld,nkd->nlk", queries, values) * scale
-        full = output.logits[name][at].gather(1, candidate.clamp(min=0))
+        full = output.logits[name][tensor(cells)].gather(1, candidate.clamp(min=0))
         parts = {level: self._wide_of(name, score[at], code) for level, score in self.wide.items()}
-        votes = output.votes[name][at].gather(1, code)
+        votes = output.votes[name][tensor(cells)].gather(1, code)
         spelled = full - deep - generator.value_bias[start + code] - votes - sum(parts.values())
         left = {level: full - deep + without[:, i] - parts.get(level, 0) for i, level in enumerate(self.levels)}
         left["neighbours"] = full - votes
@@ -164,21 +169,22 @@ class Withheld:
         standing[batch.match_row[here], batch.match_value[here]] = True
         return standing
 
-    def of_numbers(self, name: str, rows: np.ndarray, best: np.ndarray) -> Carried:
-        """What carried numbers; rows int64 (n,) of the batch, best int64 (n,) the bins chosen."""
+    def of_numbers(self, name: str, rows: np.ndarray, cells: np.ndarray, best: np.ndarray) -> Carried:
+        """What carried numbers; rows and cells as in `of_values`, best int64 (n,) the bins chosen."""
         model, generator = self.model, self.model.generator
         at, numbers = tensor(rows), model.vocabulary.numbers[name]
         queries = self.queries[tensor(self.place[rows, generator.attributes.index(name)])]
         i, width = generator.numeric.index(name), len(numbers.value)
         visible = torch.stack([self.reading.shown[n] for n in generator.numeric], 1)[at]
+        every = (visible, visible & False)
+        expected = [generator.numbers.expected(self.batch.numbers[at], seen)[:, i] for seen in every]
         parts = {level: generator.wide.of(name, score[at], width) for level, score in self.wide.items()}
         total = sum(parts.values())
         within, value = numbers.within[best], numbers.value[best]
-        odds = _logit((model.probability(name, self.output.logits[name][at]) * within).sum(1))
+        odds = _logit((model.probability(name, self.output.logits[name][tensor(cells)]) * within).sum(1))
         gain, other = np.zeros((2, len(rows), len(self.levels)))
         for number, level in enumerate(self.levels):
-            every = queries[:, number, None].expand(-1, len(generator.numeric), -1)
-            head = generator.numbers(every, self.batch.numbers[at], visible & (level != "attributes"))[i]
+            head = generator.numbers.scores(i, queries[:, number], expected[level == "attributes"])
             left = model.probability(name, head + total - parts.get(level, 0))
             gain[:, number] = odds - _logit((left * within).sum(1))
             other[:, number] = numbers.value[model.best_number(name, left)]
@@ -197,24 +203,6 @@ def token_levels(generator: "Generator", words: int) -> list[Level | None]:
     levels: list[Level | None] = [None, *["text"] * words, *(name.split()[0] for name in generator.vectors)]
     levels += ["sequence"] * (len(generator.sequences) * SequenceLevel.TOKENS)
     return levels + ["attributes"] * (len(generator.attributes) + len(generator.conditions))
-
-
-def wide_by_level(generator: "Generator", batch: Batch, output: "Output") -> dict[Level, torch.Tensor]:
-    """Each level's part of the linear scores, float32 (B, columns): together they are all of them."""
-    wide, reading = generator.wide, output.reading
-    assert reading is not None
-    features = wide._features(batch, reading.shown, reading.groups, reading.text)
-    words, groups = features[:1], features[len(features) - len(wide.edges) :]
-    attributes = features[1 : len(features) - len(wide.edges)]
-    parts = {}
-    for level, some in (("text", words), ("attributes", attributes), ("sequence", groups)):
-        if some:
-            parts[level] = wide.sum_of(some, len(batch))
-    for name, linear in wide.vectors.items():
-        level, vector = name.split()[0], batch.vectors[name]
-        score = linear(vector * reading.levels[name][:, None] / vector.shape[1] ** 0.5)
-        parts[level] = parts[level] + score if level in parts else score
-    return parts
 
 
 def _margin(scores: torch.Tensor) -> torch.Tensor:

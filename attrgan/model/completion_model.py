@@ -127,16 +127,18 @@ class CompletionModel:
         values = self.generator.values()
         strangers = self.strangers(inputs)
         parts: dict[str, list[Prediction]] = {name: [] for name in self.schema.attributes}
-        rows = np.flatnonzero(wanted.any(1))
-        rows = rows[np.argsort(np.diff(inputs.token_offsets)[rows], kind="stable")]  # like lengths share a batch
+        rows, spans = np.flatnonzero(wanted.any(1)), [list(self.schema.attributes).index(n) for n in self.generator.open]
+        # like lengths share a batch, and so do those whose spans nobody asks for
+        rows = rows[np.lexsort((np.diff(inputs.token_offsets)[rows], wanted[np.ix_(rows, spans)].any(1)))]
         for start in range(0, len(rows), BATCH):
             at = rows[start : start + BATCH]
             tensors = batch(inputs, at, self.vocabulary)
             z = torch.zeros(len(at), len(parts), self.generator.size.noise)
-            output = self.generator(tensors, hidden_rows(mask, at, wanted.shape[1]), z, strangers, values)
+            hidden = hidden_rows(mask, at, wanted.shape[1])
+            output = self.generator(tensors, hidden, z, strangers, values, tensor(wanted[at]))
             chosen = {name: np.flatnonzero(wanted[at, i]) for i, name in enumerate(self.schema.attributes)}
             answers = {
-                n: _recalibrated(self._answer(n, frame, inputs, at, c, output), self.recalibration[n])
+                n: _recalibrated(self._answer(n, frame, inputs, at[c], output), self.recalibration[n])
                 for n, c in chosen.items() if len(c)
             }  # fmt: skip
             if explain_from is not None:
@@ -173,34 +175,35 @@ class CompletionModel:
         return self.generator.embed_strings(*encode_strings(inputs.strangers, self.vocabulary))
 
     def _answer(
-        self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, chosen: np.ndarray, output: Output
+        self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, output: Output
     ) -> Prediction:
         if not self._can_answer(name, output):
-            return _no_answer(rows[chosen])
-        scores = output.logits[name][tensor(chosen)] / self.temperature[name]
+            return _no_answer(rows)
+        scores = output.logits[name] / self.temperature[name]
         if name in self.generator.sets:
-            return self._answer_set(name, inputs, rows[chosen], scores.double())
-        probability = self.probability(name, output.logits[name][tensor(chosen)])
+            return self._answer_set(name, inputs, rows, scores.double())
+        probability = self.probability(name, output.logits[name])
         if name in self.vocabulary.numbers:
-            return self._answer_number(name, rows[chosen], probability)
+            return self._answer_number(name, rows, probability)
         known = self.vocabulary.values[name].values
         best = scores.topk(min(4, scores.shape[1])).indices.cpu().numpy()
         width = max(output.logits[name].shape[1] - len(known), 0)
-        strings = self.written(name, frame, inputs, rows[chosen], best)
-        span = self._places(name, inputs, rows[chosen], best[:, 0], len(known) if width else None)
-        empty = np.full(len(chosen), np.nan)
-        votes = F.pad(output.votes[name][tensor(chosen)], (0, scores.shape[1] - len(known)))
+        strings = self.written(name, frame, inputs, rows, best)
+        chances = np.take_along_axis(probability, best, 1)
+        span = self._places(name, inputs, rows, best[:, 0], len(known) if width else None)
+        empty = np.full(len(rows), np.nan)
+        votes = F.pad(output.votes[name], (0, scores.shape[1] - len(known)))
         unvoted = (scores - votes / self.temperature[name]).argmax(1).cpu().numpy()
         return Prediction(
-            rows=rows[chosen],
+            rows=rows,
             value=np.array([s[0] for s in strings], dtype=object),
-            confidence=probability[np.arange(len(chosen)), best[:, 0]],
+            confidence=chances[:, 0],
             number=empty, lower=empty, upper=empty, expected=empty, span=span, copied=best[:, 0] >= len(known),
             voted=(best[:, 0] < len(known)) & (unvoted != best[:, 0]),
-            neighbours=self._neighbours(name, inputs, rows[chosen], best[:, 0]),
+            neighbours=self._neighbours(name, inputs, rows, best[:, 0]),
             runners_up=[
-                [(s, round(float(p[j]), 4)) for s, j in zip(ss[1:], js[1:], strict=True) if p[j] > 0.005]
-                for ss, js, p in zip(strings, best, probability, strict=True)
+                [(s, round(p, 4)) for s, p in zip(some[1:], each[1:], strict=True) if p > 0.005]
+                for some, each in zip(strings, chances.tolist(), strict=True)
             ],
             best=best,
         )  # fmt: skip
@@ -240,8 +243,9 @@ class CompletionModel:
         positions, cosines, codes = (part[rows] for part in inputs.neighbours)
         agree = codes[:, :, list(self.vocabulary.values).index(name)] == best[:, None]
         found: list[list[tuple[str, float]]] = [[] for _ in rows]
-        for i, j in zip(*np.nonzero(agree), strict=True):
-            found[i].append((self.index.ids[positions[i, j]], round(float(cosines[i, j]), 4)))
+        each = zip(np.nonzero(agree)[0].tolist(), positions[agree].tolist(), cosines[agree].tolist(), strict=True)
+        for i, position, cosine in each:
+            found[i].append((self.index.ids[position], round(cosine, 4)))
         return found
 
     def _can_answer(self, name: str, output: Output) -> bool:
@@ -430,7 +434,8 @@ def _recalibrated(answer: Prediction, to: Recalibration) -> Prediction:
     if answer.member_spans:  # the runners-up of a set are members, whose chances are not those of the whole set
         return replace(answer, confidence=after)
     share = np.minimum(after / before, (1 - after) / np.maximum(1 - before, 1e-12))
-    others = [[(v, round(p * s, 4)) for v, p in some] for some, s in zip(answer.runners_up, share, strict=True)]
+    each = zip(answer.runners_up, share.tolist(), strict=True)
+    others = [[(v, round(p * s, 4)) for v, p in some] for some, s in each]
     return replace(answer, confidence=after, runners_up=others)
 
 

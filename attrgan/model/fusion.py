@@ -31,20 +31,16 @@ class _Layer(nn.Module):
 
     def keys(self, tokens: torch.Tensor) -> Keys:
         k, v = self.key_value(self.token_norm(tokens)).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return k, v
+        return k.contiguous(), v.contiguous()
 
     def forward(self, queries: torch.Tensor, keys: Keys, seen: torch.Tensor) -> torch.Tensor:
         return self._after(queries, self._read(self.query(self.query_norm(queries)), keys, seen))
 
     def of_cells(self, queries: torch.Tensor, keys: Keys, seen: torch.Tensor, cells: "Cells") -> torch.Tensor:
-        """As `forward`, of some cells only: queries (n, L or 1, D), seen (n, L, K) → (n, L, D)."""
-        q, (rows, slots) = self.query(self.query_norm(queries)), (len(keys[0]), cells.most)
-        asked = q.new_zeros(rows, slots, seen.shape[1], q.shape[2])
-        asked[cells.row, cells.slot] = q.expand(-1, seen.shape[1], -1)
-        may = seen.new_ones(rows, slots, *seen.shape[1:])
-        may[cells.row, cells.slot] = seen
-        read = self._read(asked.flatten(1, 2), keys, may.flatten(1, 2)).unflatten(1, (slots, -1))
-        return self._after(queries, read[cells.row, cells.slot])
+        """As `forward`, of some cells only: queries (n, D), seen bool (B, slots, K) → (n, D)."""
+        asked = queries.new_zeros(*seen.shape[:2], queries.shape[1])
+        asked[cells.row, cells.slot] = self.query(self.query_norm(queries))
+        return self._after(queries, self._read(asked, keys, seen)[cells.row, cells.slot])
 
     def _read(self, q: torch.Tensor, keys: Keys, seen: torch.Tensor) -> torch.Tensor:
         q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -57,15 +53,27 @@ class _Layer(nn.Module):
 
 @dataclass(frozen=True)
 class Cells:
-    """Some cells of B items.
+    """Some cells of B items, each of them once or, with other tokens withheld, several times.
 
     Attributes:
-        row: int64 (n,), the item of each; slot: int64 (n,), the how-manieth cell of its item it is, of at most `most`.
+        row: int64 (n,), ascending, the item of each; slot: int64 (n,), the how-manieth of its item it is.
     """
 
     row: torch.Tensor
     slot: torch.Tensor
-    most: int
+
+    @classmethod
+    def of(cls, row: torch.Tensor, rows: int) -> "Cells":
+        """The slots of cells of B = `rows` items; row int64 (n,), ascending."""
+        counts = torch.bincount(row, minlength=rows)
+        return cls(row, torch.arange(len(row)) - (counts.cumsum(0) - counts)[row])
+
+    def spread(self, of_cells: torch.Tensor, rows: int) -> torch.Tensor:
+        """What is said of each cell, bool (n, K), item by item: (B, slots, K); where there is no cell all is true."""
+        slots = int(self.slot.max()) + 1 if len(self.slot) else 1
+        spread = of_cells.new_ones(rows, slots, of_cells.shape[1])
+        spread[self.row, self.slot] = of_cells
+        return spread
 
 
 class Fusion(nn.Module):
@@ -87,8 +95,8 @@ class Fusion(nn.Module):
         return self.norm(queries)
 
     def of_cells(self, queries: torch.Tensor, keys: list[Keys], seen: torch.Tensor, cells: Cells) -> torch.Tensor:
-        """As `forward`, of n cells, each read L times with other tokens: queries (n, D), seen (n, L, K) → (n, L, D)."""
-        queries = queries[:, None]
+        """As `forward`, of n cells: queries (n, D), seen bool (n, K) → (n, D)."""
+        seen = cells.spread(seen, len(keys[0][0]))
         for layer, read in zip(self._all(), keys, strict=True):
             queries = layer.of_cells(queries, read, seen, cells)
         return self.norm(queries)

@@ -16,13 +16,16 @@ Choices:
 
 import math
 from dataclasses import dataclass, field
+from functools import reduce
+from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from attrgan.features import sequence, text
-from attrgan.model.fusion import Fusion, Keys
+from attrgan.model.fusion import Cells, Fusion, Keys
 from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import SequenceLevel, TextEmbedding, VectorLevel, WordContext, piecewise
 from attrgan.model.numeric import NumericHead
@@ -45,6 +48,10 @@ class Size:
     dropout: float = 0.1
     wide_dropout: float = 0.2
     vector_dropout: float = 0.3
+
+
+Rows: TypeAlias = torch.Tensor | slice
+"""Which of B items: their numbers, int64 (n,), or all."""
 
 
 @dataclass
@@ -74,9 +81,10 @@ class Reading:
     Attributes:
         keys: of the K tokens in each layer: the item, words, pretrained vectors, sequences, attributes, conditions.
         seen: bool (B, A + 1, K): the tokens that each query reads.
-        queries: float32 (B, A, D): the queries as they score candidates.
+        queries: float32 (B, A, D): the queries as they score candidates; zeros where a cell was not asked.
         shown, groups, levels: attribute or condition, sequence group, pretrained level → bool (B,), read or not.
         text: bool (B,), items whose text was read.
+        wide: level → its part of the linear scores, float32 (B, columns): together they are all of them.
     """
 
     keys: list[Keys]
@@ -86,16 +94,17 @@ class Reading:
     groups: dict[str, torch.Tensor]
     levels: dict[str, torch.Tensor]
     text: torch.Tensor
+    wide: dict[str, torch.Tensor]
 
 
 @dataclass
 class Output:
-    """Scores and what the discriminator reads.
+    """Scores and what the discriminator reads, of B items or, where only some cells were asked, of those that ask.
 
     Attributes:
         logits: attribute → float32 (B, V), for open attributes (B, V + T · MAX_PHRASE): spans by start, then length;
             for `multi` ones (B, V + K + 1 + L): members, then sizes, then listed sets.
-        context: float32 (B, D): the fused vector of each item.
+        context: float32 (B, D): the fused vector of each item; (0, D) where only some cells were asked.
         values: float32 (ΣV, D): the embeddings of the known values, attribute by attribute.
         votes: categorical attribute → float32 (B, V): what neighbours added to the scores of its known values.
         spans: float32 (B, T · MAX_PHRASE, D): the embeddings of the spans' strings, where an attribute is open.
@@ -223,6 +232,7 @@ class Generator(nn.Module):
         z: torch.Tensor,
         strangers: torch.Tensor | None = None,
         values: torch.Tensor | None = None,
+        asked: torch.Tensor | None = None,
     ) -> Output:
         """One pass.
 
@@ -232,6 +242,7 @@ class Generator(nn.Module):
             z: float32 (B, A, noise): the noise of each attribute; zeros for the most typical completion.
             strangers: float32 (K, D): embeddings of known cells' values outside the vocabulary.
             values: what `values()` returned, where the caller has it already.
+            asked: bool (B, A), the only cells that are scored, at the cost of these; None: every cell, and the items.
         """
         values = self.values() if values is None else values
         visible = self._visible(batch, hidden)
@@ -251,17 +262,32 @@ class Generator(nn.Module):
         tokens.append(self._attribute_tokens(batch, visible, values, strangers))
         masks.append(text_mask.new_ones(tokens[-1].shape[:2]))
         keys, seen = self.fusion.keys(torch.cat(tokens, 1)), self._seen(torch.cat(masks, 1), words.shape[1])
-        fused = self.fusion(self._queries(z), keys, seen)
-        queries = self.query(fused[:, :-1])
+        queries, context = self._read(keys, seen, z, asked)
         shown = dict(zip([*self.attributes, *self.conditions], visible.unbind(1), strict=True))
-        wide = self.wide(batch, shown, groups, text_mask.any(1), levels)
+        parts = self.wide(batch, shown, groups, text_mask.any(1), levels)
+        reading = Reading(keys, seen, queries, shown, groups, levels, text_mask.any(1), parts)
+        wide = reduce(torch.add, parts.values())
+        rows = {n: _rows(asked, i) for i, n in enumerate(self.attributes)}
         sizes = zip(self.categorical, self.value_sizes, strict=False)
-        votes = {n: self.wide.votes(batch, n, size, text_mask.any(1)) for n, size in sizes}
-        logits = self._logits(batch, hidden, queries, values, wide, votes, strings, text_mask)
-        logits |= self._numeric_logits(batch, queries, visible, wide)
-        reading = Reading(keys, seen, queries, shown, groups, levels, text_mask.any(1))
+        votes = {n: self.wide.votes(batch, n, size, reading.text, rows[n]) for n, size in sizes}
+        logits = self._logits(batch, hidden, queries, values, wide, votes, strings, text_mask, rows)
+        logits |= self._numeric_logits(batch, queries, visible, wide, rows)
         means = _means(strings) if self.open and self.training else None
-        return Output(logits, fused[:, -1], values, votes, means, reading)
+        return Output(logits, context, values, votes, means, reading)
+
+    def _read(
+        self, keys: list[Keys], seen: torch.Tensor, z: torch.Tensor, asked: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The queries as they score candidates, (B, A, D), and the items' fused vectors (B, D)."""
+        if asked is None:
+            fused = self.fusion(self._queries(z), keys, seen)
+            return self.query(fused[:, :-1]), fused[:, -1]
+        row, attribute = torch.nonzero(asked, as_tuple=True)
+        start = self.name[attribute] + self.noise(z[row, attribute])
+        fused = self.fusion.of_cells(start, keys, seen[row, attribute], Cells.of(row, len(asked)))
+        queries = fused.new_zeros(*asked.shape, fused.shape[1])
+        queries[row, attribute] = self.query(fused)
+        return queries, fused[:0]
 
     def _words(self, batch: Batch, strings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Words (B, T, D) that have seen their neighbours."""
@@ -325,48 +351,51 @@ class Generator(nn.Module):
 
     def _logits(
         self, batch: Batch, hidden: Hidden, queries: torch.Tensor, values: torch.Tensor, wide: torch.Tensor,
-        votes: dict[str, torch.Tensor], strings: torch.Tensor, text_mask: torch.Tensor,
+        votes: dict[str, torch.Tensor], strings: torch.Tensor, text_mask: torch.Tensor, rows: dict[str, Rows],
     ) -> dict[str, torch.Tensor]:  # fmt: skip
-        """The scores of every candidate of categorical attributes."""
+        """The scores of every candidate of categorical attributes, for the rows that ask them."""
         scale = 4 / math.sqrt(queries.shape[-1])
         asked = {name: queries[:, self.attributes.index(name)] for name in self.categorical}
         spans: dict[str, torch.Tensor] = {}
         free = text_mask.new_zeros(0)
-        if self.spans is not None:
+        if self.spans is not None and any(_some(rows[n]) for n in self.open):
             scores, free = self.spans(batch, strings, text_mask, torch.stack([asked[n] for n in self.open], 1))
             spans = dict(zip(self.open, scores.unbind(1), strict=True))
         visible_text = text_mask.any(1)[batch.match_row]
         logits: dict[str, torch.Tensor] = {}
         start = 0
         for i, name in enumerate(self.categorical):
-            size = self.value_sizes[i]
-            score = asked[name] @ values[start : start + size].T * scale + self.value_bias[start : start + size]
-            score = score + self.wide.of(name, wide, size) + votes[name]
+            size, which = self.value_sizes[i], rows[name]
+            score = asked[name][which] @ values[start : start + size].T * scale + self.value_bias[start : start + size]
+            score = score + self.wide.of(name, wide[which], size) + votes[name]
             at = torch.nonzero((batch.match_attribute == i) & visible_text).squeeze(1)
-            if name in spans:
-                votes[name] = votes[name].index_put((batch.match_row[at], batch.match_value[at]), torch.tensor(0.0))
-            logits[name] = self._with_matches(i, score, batch, at, hidden.unlisted.get(name), spans.get(name), free)
+            at, row = _among(which, batch.match_row, at, len(batch))
+            if name in self.open:
+                votes[name] = votes[name].index_put((row, batch.match_value[at]), torch.tensor(0.0))
+            of_spans = (spans[name][which], free[which]) if name in spans else None
+            logits[name] = self._with_matches(i, score, batch, at, row, hidden.unlisted.get(name), of_spans)
             if name in self.sets:
-                of_sets = self.set_scores[list(self.sets).index(name)](asked[name])
+                of_sets = self.set_scores[list(self.sets).index(name)](asked[name][which])
                 logits[name] = torch.cat([logits[name], of_sets], 1)
             start += size
         return logits
 
     def _with_matches(
-        self, i: int, score: torch.Tensor, batch: Batch, at: torch.Tensor, unlisted: torch.Tensor | None,
-        spans: torch.Tensor | None, free: torch.Tensor,
+        self, i: int, score: torch.Tensor, batch: Batch, at: torch.Tensor, row: torch.Tensor,
+        unlisted: torch.Tensor | None, of_spans: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> torch.Tensor:  # fmt: skip
         """Known values' scores (B, V) with what the text adds to those that stand in it, and behind them the spans.
 
         Args:
             i: which categorical attribute.
-            at: the matches of the attribute in texts that may be read.
+            at: the matches of the attribute in texts that may be read; row: to which of the B scores each belongs.
             unlisted: bool (B,): known values that stand in the text count as unknown.
-            spans: (B, T · MAX_PHRASE), of an open attribute; free: bool of that shape, spans that are candidates.
+            of_spans: of an open attribute, the spans' scores (B, T · MAX_PHRASE), and which are candidates, bool.
         """
-        row, value, length = batch.match_row[at], batch.match_value[at], batch.match_length[at] - 1
+        value, length = batch.match_value[at], batch.match_length[at] - 1
         bonus = self.match[i, length]
         span = batch.match_token[at] * MAX_PHRASE + length
+        spans, free = of_spans or (None, None)
         if spans is not None:
             bonus = bonus + spans[row, span]
         if unlisted is not None:
@@ -374,7 +403,7 @@ class Generator(nn.Module):
             row_of, span = row[~unlisted[row]], span[~unlisted[row]]
         else:
             row_of = row
-        if spans is None:
+        if spans is None or free is None:
             return score.index_put((row, value), score[row, value] + bonus)
         # what the rest of the item says for a value does not count beside what its text says: training rows' own values
         # would be learned by heart (OA-Mine, row F1 .717 without, .703 with)
@@ -383,17 +412,41 @@ class Generator(nn.Module):
         return torch.cat([score, spans.masked_fill(~free, NEVER)], 1)
 
     def _numeric_logits(
-        self, batch: Batch, queries: torch.Tensor, visible: torch.Tensor, wide: torch.Tensor
+        self, batch: Batch, queries: torch.Tensor, visible: torch.Tensor, wide: torch.Tensor, rows: dict[str, Rows]
     ) -> dict[str, torch.Tensor]:
         at = [self.attributes.index(name) for name in self.numeric]
-        scores = self.numbers(queries[:, at], batch.numbers, visible[:, at])
-        return {n: score + self.wide.of(n, wide, score.shape[1]) for n, score in zip(self.numeric, scores, strict=True)}
+        expected = self.numbers.expected(batch.numbers, visible[:, at])
+        logits = {}
+        for i, name in enumerate(self.numeric):
+            which = rows[name]
+            score = self.numbers.scores(i, queries[which, at[i]], expected[which, i])
+            logits[name] = score + self.wide.of(name, wide[which], score.shape[1])
+        return logits
 
 
 def mean_of(embeddings: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
     """The mean of the embeddings (B, S, D) that are there, bool (B, S) → (B, D); zeros where none is."""
     weight = there / there.sum(1, keepdim=True).clamp(min=1)
     return torch.einsum("bs,bsd->bd", weight, embeddings)
+
+
+def _rows(asked: torch.Tensor | None, attribute: int) -> Rows:
+    """The items that ask an attribute: int64 (n,); all of them where `asked` is None."""
+    return slice(None) if asked is None else torch.nonzero(asked[:, attribute]).squeeze(1)
+
+
+def _some(rows: Rows) -> bool:
+    return isinstance(rows, slice) or len(rows) > 0
+
+
+def _among(rows: Rows, row: torch.Tensor, at: torch.Tensor, total: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those of the entries `at` whose item, of `total`, is among `rows`, and the place of their item there."""
+    if isinstance(rows, slice):
+        return at, row[at]
+    place = torch.full((total,), -1)
+    place[rows] = torch.arange(len(rows))
+    at = at[place[row[at]] >= 0]
+    return at, place[row[at]]
 
 
 def no(batch: Batch) -> torch.Tensor:
@@ -413,11 +466,10 @@ def _means(tokens: torch.Tensor) -> torch.Tensor:
 def encode_strings(strings: list[str], vocabulary: Vocabulary) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Strings as word indices (t,), 3-gram indices (t, GRAMS) and tokens per string (V,)."""
     encoded = [text.encode_value(string) for string in strings]
-    words = [tensor(vocabulary.words.index(word)) for word, _ in encoded]
-    grams = [tensor(vocabulary.grams.index(gram)) for _, gram in encoded]
-    empty = torch.zeros(0, dtype=torch.int64)
+    words = np.concatenate([np.empty(0, np.uint32), *(word for word, _ in encoded)])
+    grams = np.concatenate([np.empty((0, text.GRAMS), np.uint32), *(gram for _, gram in encoded)])
     return (
-        torch.cat([empty, *words]),
-        torch.cat([empty.reshape(0, text.GRAMS), *grams]),
-        torch.tensor([len(w) for w in words], dtype=torch.int64),
+        tensor(vocabulary.words.index(words)),
+        tensor(vocabulary.grams.index(grams)),
+        torch.tensor([len(word) for word, _ in encoded], dtype=torch.int64),
     )

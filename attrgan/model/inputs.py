@@ -218,18 +218,14 @@ def _phrases(tokens: dict[str, np.ndarray], token_offsets: np.ndarray) -> Phrase
 def find_values(phrases: Phrases, token_offsets: np.ndarray, vocabulary: Vocabulary) -> Matches:
     """Finds every value of the vocabulary, up to MAX_PHRASE words long, in the items' texts."""
     found = [np.empty((5, 0), np.int64)]
-    for attribute, known in enumerate(vocabulary.values.values()):
-        words = [text.encode_value(value)[0] for value in known.values]
+    for attribute, known in enumerate(vocabulary.phrases):
         for length, (phrase, first, row) in enumerate(phrases, start=1):
-            of_length = [i for i, w in enumerate(words) if len(w) == length]
-            if not of_length:
+            if length not in known:
                 continue
-            hashes = np.array([text.phrase_hashes(words[i], length)[-1][0] for i in of_length], np.uint64)
-            order = np.argsort(hashes, kind="stable")
-            position = np.minimum(np.searchsorted(hashes[order], phrase), len(order) - 1)
-            hit = np.flatnonzero(hashes[order][position] == phrase)
-            value = np.array(of_length)[order[position[hit]]]
-            same = np.full(len(hit), attribute), value, first[hit], np.full(len(hit), length)
+            hashes, values = known[length]
+            position = np.minimum(np.searchsorted(hashes, phrase), len(hashes) - 1)
+            hit = np.flatnonzero(hashes[position] == phrase)
+            same = np.full(len(hit), attribute), values[position[hit]], first[hit], np.full(len(hit), length)
             found.append(np.stack([row[hit], *same]))
     return _first_places(np.concatenate(found, 1), token_offsets)
 

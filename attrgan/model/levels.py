@@ -83,14 +83,13 @@ class SequenceLevel(nn.Module):
         self, numbers: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor, statistics: torch.Tensor
     ) -> torch.Tensor:
         """Numbers (B, S, n), codes (B, S, h), mask (B, S), statistics (B, w) → (B, TOKENS, D)."""
-        known = ~numbers.isnan()
-        step = self.step(torch.cat([numbers.nan_to_num(), known.float()], -1))
+        item, at = torch.nonzero(mask, as_tuple=True)  # sequences are of many lengths, and many items have none
+        numbers = numbers[item, at]
+        there = self.step(torch.cat([numbers.nan_to_num(), (~numbers.isnan()).float()], -1))
         if self.code is not None and codes.shape[-1]:
-            step = step + self.code(codes).mean(2)
-        recency = (
-            mask.sum(1, keepdim=True) - 1 - torch.arange(mask.shape[1])
-        )  # 0 is the last step, however many there are
-        step = step + self.position[recency.clamp(min=0)]
+            there = there + self.code(codes[item, at]).mean(1)
+        there = there + self.position[mask.sum(1)[item] - 1 - at]  # 0 is the last step, however many there are
+        step = there.new_zeros(*mask.shape, there.shape[1]).index_put((item, at), there)
         score = (step @ self.query.T / math.sqrt(step.shape[-1])).masked_fill(~mask[..., None], -1e4)
         pooled = score.softmax(1).transpose(1, 2) @ step
         return torch.cat([pooled, self.statistic(piecewise(statistics, self.edges).flatten(1))[:, None]], 1)

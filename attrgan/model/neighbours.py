@@ -81,19 +81,32 @@ class Index:
         Returns:
             Positions in the index int64 (N, NEIGHBOURS), −1 for none, nearest first, and their cosines float32.
         """
+        trained = np.zeros(len(vectors), bool) if trained is None else trained
+        once, which = _distinct(vectors, trained)
+        positions, cosines = self._find(vectors[once], trained[once])
+        return positions[which], cosines[which]
+
+    def _find(self, vectors: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         k = min(NEIGHBOURS, len(self.vectors))
         positions = np.full((len(vectors), NEIGHBOURS), -1, np.int64)
         cosines = np.zeros((len(vectors), NEIGHBOURS), np.float32)
         stored = torch.from_numpy(self.vectors.astype(np.float32)).T
         for start in range(0, len(vectors) if k else 0, CHUNK):
             near = torch.from_numpy(vectors[start : start + CHUNK].astype(np.float32)) @ stored
-            if trained is not None:
-                duplicates = near >= DUPLICATE * SCALE**2
-                near[duplicates & torch.from_numpy(trained[start : start + CHUNK])[:, None]] = 0
+            apart = torch.from_numpy(trained[start : start + CHUNK])
+            if apart.any():
+                near[(near >= DUPLICATE * SCALE**2) & apart[:, None]] = 0
             product, best = (found.numpy() for found in near.topk(k, dim=1))
             positions[start : start + CHUNK, :k] = np.where(product > 0, best, -1)
             cosines[start : start + CHUNK, :k] = np.maximum(product / SCALE**2, 0)
         return positions, cosines
+
+
+def _distinct(vectors: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One of every kind of vector, int64 (m,), and which of these each one is, int64 (N,): texts come again."""
+    rows = np.column_stack([vectors.astype(np.int16), trained.astype(np.int16)])
+    _, once, which = np.unique(rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel(), True, True)
+    return once, which
 
 
 def retrieval_vectors(

@@ -1,9 +1,13 @@
-"""The scores of a number's atoms and bins: a bell over their ranks, and what departs from it.
+"""The scores of a number's atoms and bins: a Gaussian copula of all numbers, and what departs from it.
 
-Bins have an order, which a softmax does not know: with a few values in each, none would ever learn. So every attribute
-has a location and a precision on the scale of its ranks (a discretised Gaussian copula), to which free scores per bin
-are added: prices that end in 9, sizes that come in powers of two. The location is also linear in the ranks of the other
-numbers, as in chained equations (van Buuren, 2007).
+Bins have an order, which a softmax does not know: with a few values in each, none would ever learn. So every number is
+read as a normal score (what a standard normal has at the number's rank among the training values), and its bins are
+scored by a bell whose middle and width are those of the Gaussian with the training rows' correlations, given the
+numbers of the item that may be read, however many are missing (Zhao and Udell, 2020). The network moves and widens the
+bell, and adds free scores per bin: prices that end in 9, sizes that come in powers of two.
+
+The correlations are estimated once, by expectation maximisation over the training rows, and not trained: on 364 rows of
+30 numbers a map learned by gradient steps missed by .068 (root mean squared error), the copula alone by .041.
 """
 
 import numpy as np
@@ -14,49 +18,146 @@ from attrgan.model.levels import piecewise
 from attrgan.model.vocabulary import Numbers
 from attrgan.schema import Schema
 
+BLOCK = 128
+"""Numbers that are correlated with one another: inverting costs the cube of it. More are taken in blocks, in order."""
+STEPS = 20
+"""Of expectation maximisation."""
+SHRINK = 3e-3
+"""The weight of "no correlation" in the estimate; it keeps the matrix invertible."""
+BUDGET = 2e9
+"""Multiplications of a step: of more rows than that pays for, the first ones are taken."""
+
 
 class NumericHead(nn.Module):
     """Scores of the bins of M numeric attributes."""
 
-    may_read: torch.Tensor
     edges: torch.Tensor
+    centre: torch.Tensor
+    scale: torch.Tensor
+    correlation: torch.Tensor
 
     def __init__(self, schema: Schema, numbers: dict[str, Numbers], edges: torch.Tensor, width: int) -> None:
         super().__init__()
         names = list(numbers)
         self.free = nn.ModuleList(nn.Linear(width, len(n.value)) for n in numbers.values())
         self.bell = nn.Linear(width, 2)
+        nn.init.zeros_(self.bell.weight)
+        nn.init.zeros_(self.bell.bias)
         self.start = nn.Parameter(torch.zeros(len(names), 2))
-        self.linear = nn.Parameter(torch.zeros(2, len(names), len(names)))
-        apart = [[float(other not in schema.hidden_together[name]) for name in names] for other in names]
-        self.register_buffer("may_read", torch.tensor(apart).reshape(len(names), len(names)), persistent=False)
+        self.together = [[i for i, o in enumerate(names) if o in schema.hidden_together[name]] for name in names]
         self.register_buffer("edges", edges, persistent=False)
+        self.register_buffer("centre", torch.zeros(len(names)))
+        self.register_buffer("scale", torch.ones(len(names)))
+        self.register_buffer("correlation", torch.eye(len(names)))
         for i, n in enumerate(numbers.values()):
-            self.register_buffer(f"ranks_{i}", torch.from_numpy(ranks(n.count)), persistent=False)
+            values = torch.full((len(n.value), len(names)), torch.nan)
+            values[:, i] = torch.from_numpy(n.value)
+            self.register_buffer(f"middle_{i}", normal_scores(values, edges)[:, i], persistent=False)
+            share = torch.from_numpy(n.count.clip(min=1) / max(n.count.sum(), 1))
+            self.register_buffer(f"share_{i}", share.log().float(), persistent=False)
 
-    def forward(self, queries: torch.Tensor, numbers: torch.Tensor, visible: torch.Tensor) -> list[torch.Tensor]:
-        """Scores per attribute, float32 (B, bins).
+    @torch.no_grad()
+    def fit(self, numbers: np.ndarray) -> None:
+        """Estimates the correlations of the training rows' numbers, float (N, M), NaN where unknown."""
+        if not numbers.size:
+            return
+        scores = normal_scores(torch.tensor(numbers, dtype=torch.float32), self.edges.cpu()).double()
+        known = ~scores.isnan()
+        count = known.sum(0).clamp(min=1)
+        centre = scores.nan_to_num().sum(0) / count
+        spread = (((scores - centre) ** 2).nan_to_num().sum(0) / count).sqrt()
+        scale = torch.where(spread > 1e-3, spread, 1.0)
+        scores = ((scores - centre) / scale).nan_to_num()
+        self.centre.copy_(centre)
+        self.scale.copy_(scale)
+        for at in blocks(len(self.start)):
+            self.correlation[at, at] = correlations(scores[:, at], known[:, at]).float().to(self.correlation.device)
+
+    def scores(self, i: int, queries: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+        """Scores of the bins of the i-th attribute.
 
         Args:
-            queries: float32 (B, M, D); numbers: float32 (B, M); visible: bool (B, M), numbers that may be read.
+            queries: float32 (…, D); expected: float32 (…, 2), of that attribute.
+
+        Returns: float32 (…, bins).
         """
-        if not len(self.free):
-            return []
-        inside = piecewise(numbers, self.edges)[..., :-1].mean(-1)  # the share of quantiles below the number
-        seen = torch.stack([(inside - 0.5) * 12**0.5 * visible, visible.float()])
-        shift = torch.einsum("kbm,kmn->bn", seen, self.linear * self.may_read)
-        location, precision = (self.bell(queries) + self.start).unbind(-1)
-        precision = precision.clamp(-3, 8).exp()
-        location = location + shift
-        return [
-            free(queries[:, i])
-            - 0.5 * precision[:, i, None] * (getattr(self, f"ranks_{i}") - location[:, i, None]) ** 2
-            for i, free in enumerate(self.free)
-        ]
+        shift, narrower = (self.bell(queries) + self.start[i]).unbind(-1)
+        middle, log_variance = expected.unbind(-1)
+        precision = (narrower - log_variance).clamp(-3, 8).exp()
+        at = (self.get_buffer(f"middle_{i}") - self.centre[i]) / self.scale[i]
+        # a bin's share of the training values, turned from the standard normal to the bell
+        bell = 0.5 * at**2 - 0.5 * precision[..., None] * (at - (middle + shift)[..., None]) ** 2
+        return self.free[i](queries) + self.get_buffer(f"share_{i}") + bell
+
+    def expected(self, numbers: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        """Middle and log-variance of each number's normal score given the others that may be read.
+
+        Args:
+            numbers: float32 (B, M); visible: bool (B, M), numbers that may be read.
+
+        Returns: float32 (B, M, 2).
+        """
+        with torch.autocast(numbers.device.type, enabled=False):
+            scores = ((normal_scores(numbers, self.edges) - self.centre) / self.scale).nan_to_num()
+            middle, variance = torch.empty_like(scores), torch.empty_like(scores)
+            for at in blocks(scores.shape[1]):
+                middle[:, at], variance[:, at] = given(self.correlation[at, at], scores[:, at], visible[:, at])
+            for i, together in enumerate(self.together):
+                if len(together) > 1:  # besides its own, it may not read what would give it away
+                    at = next(block for block in blocks(scores.shape[1]) if block.start <= i < block.stop)
+                    readable = visible.clone()
+                    readable[:, together] = False
+                    alone = given(self.correlation[at, at], scores[:, at], readable[:, at])
+                    middle[:, i], variance[:, i] = (of[:, i - at.start] for of in alone)
+            return torch.stack([middle, variance.clamp(min=1e-3).log()], -1)
 
 
-def ranks(count: np.ndarray) -> np.ndarray:
-    """float32 (K,): the middle rank of each bin's training values, of mean 0 and variance 1 over these."""
-    total = max(int(count.sum()), 1)
-    middle = (np.cumsum(count) - count / 2) / total - 0.5
-    return (middle * 12**0.5).astype(np.float32)
+def normal_scores(numbers: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+    """What a standard normal has at the rank of each number (B, M) among the quantiles, edges (M, E); NaN → NaN."""
+    below = piecewise(numbers, edges)[..., :-1].mean(-1)
+    within = 0.5 / edges.shape[1]
+    return torch.special.ndtri(below.clamp(within, 1 - within)).masked_fill(numbers.isnan(), torch.nan)
+
+
+def blocks(numbers: int) -> list[slice]:
+    """The numbers that are correlated with one another."""
+    return [slice(start, min(start + BLOCK, numbers)) for start in range(0, numbers, BLOCK)]
+
+
+def given(correlation: torch.Tensor, scores: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Middle and variance (B, M) of each score, given the visible ones (B, M) but its own.
+
+    With P the inverse of the visible scores' correlations, a visible one is expected at x − (P x) / diag P, another
+    one at C P x: no matrix has to be inverted for each of them.
+    """
+    seen = visible.to(scores.dtype)
+    x = scores * seen
+    inverse = torch.linalg.inv(correlation * seen[:, :, None] * seen[:, None] + torch.diag_embed(1 - seen))
+    weighed = (inverse @ x[..., None])[..., 0]
+    own = inverse.diagonal(dim1=1, dim2=2)
+    across = correlation * seen[:, None]
+    explained = (across @ inverse * across).sum(2)
+    middle = torch.where(visible, x - weighed / own, weighed * seen @ correlation)
+    return middle, torch.where(visible, 1 / own, 1 - explained)
+
+
+def correlations(scores: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """The correlations of scores (N, M) of which only some are known, by expectation maximisation (Dempster, 1977)."""
+    rows, numbers = scores.shape
+    rows = min(rows, max(int(BUDGET / numbers**3), 500))
+    x, seen = scores[:rows], known[:rows].to(scores.dtype)
+    estimate = torch.eye(numbers, dtype=scores.dtype)
+    for _ in range(STEPS):
+        total = torch.zeros_like(estimate)
+        for start in range(0, rows, 512):
+            s, y = seen[start : start + 512], x[start : start + 512]
+            inverse = torch.linalg.inv(estimate * s[:, :, None] * s[:, None] + torch.diag_embed(1 - s))
+            weights = (inverse * s[:, :, None] * s[:, None]) @ estimate
+            filled = torch.where(s > 0, y, ((y * s)[:, None] @ weights)[:, 0])
+            unknown = 1 - s
+            left = (estimate - estimate @ weights) * unknown[:, :, None] * unknown[:, None]
+            total += filled.T @ filled + left.sum(0)
+        spread = (total.diagonal() / rows).clamp(min=1e-6).sqrt()
+        estimate = total / rows / spread[:, None] / spread
+        estimate = (1 - SHRINK) * estimate + SHRINK * torch.eye(numbers, dtype=scores.dtype)
+    return estimate

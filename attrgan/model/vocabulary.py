@@ -10,6 +10,7 @@ attribute's tolerance, its probability and an interval all come from one softmax
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,21 @@ class Vocabulary:
             {n: Sets.fit(cells, values[n].values) for n, cells in members.items()},
             _verbatim(frame, schema),
         )  # fmt: skip
+
+    @cached_property
+    def phrases(self) -> list[dict[int, tuple[np.ndarray, np.ndarray]]]:
+        """Per attribute with values: number of words → phrase hashes, uint64 (n,) ascending, and the value of each."""
+        found = []
+        for known in self.values.values():
+            words = [text.encode_value(value)[0] for value in known.values]
+            of_length = {}
+            for length in {len(w) for w in words if len(w) <= MAX_PHRASE}:
+                values = np.array([i for i, w in enumerate(words) if len(w) == length], np.int64)
+                hashes = np.array([text.phrase_hashes(words[i], length)[-1][0] for i in values], np.uint64)
+                order = np.argsort(hashes, kind="stable")
+                of_length[length] = hashes[order], values[order]
+            found.append(of_length)
+        return found
 
     def alike(self, name: str) -> np.ndarray:
         """int64 (V,): for each value of an attribute the most frequent one that is spelled with the same words."""

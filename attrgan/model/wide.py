@@ -85,8 +85,8 @@ class Wide(nn.Module):
     def forward(
         self, batch: Batch, visible: dict[str, torch.Tensor], groups: dict[str, torch.Tensor], text: torch.Tensor,
         levels: dict[str, torch.Tensor],
-    ) -> torch.Tensor:  # fmt: skip
-        """Scores (B, columns of the layout).
+    ) -> dict[str, torch.Tensor]:  # fmt: skip
+        """Scores by level (`attribution.py`; in training not), each float32 (B, columns of the layout), to be summed.
 
         Args:
             batch: B items.
@@ -95,14 +95,20 @@ class Wide(nn.Module):
             text: bool (B,): items whose text may be read.
             levels: pretrained level → bool (B,): its vector may be read.
         """
-        score = self.sum_of(self._features(batch, visible, groups, text), len(batch))
+        features = self._features(batch, visible, groups, text)
+        first = len(features) - len(self.edges)
+        sparse = {"text": features[:1], "attributes": features[1:first], "sequence": features[first:]}
+        if self.training:  # nobody asks which level said what, and one sum costs less than three
+            sparse = {"all": features}
+        score = {level: self._sum_of(features, len(batch)) for level, features in sparse.items() if features}
         for name, linear in self.vectors.items():
-            vector = F.dropout(batch.vectors[name], self.vector_dropout, self.training)
+            level, vector = name.split()[0], F.dropout(batch.vectors[name], self.vector_dropout, self.training)
             # of length 1 on average: a step of Adam then moves a score as little as it moves it through the words
-            score = score + linear(vector * levels[name][:, None] / vector.shape[1] ** 0.5)
+            part = linear(vector * levels[name][:, None] / vector.shape[1] ** 0.5)
+            score[level] = score[level] + part if level in score else part
         return score
 
-    def sum_of(self, features: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], rows: int) -> torch.Tensor:
+    def _sum_of(self, features: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], rows: int) -> torch.Tensor:
         """The part of the scores that some sparse features make, float32 (rows, columns)."""
         row, index, weight = map(torch.cat, zip(*features, strict=True))
         if self.training and self.dropout:
@@ -134,19 +140,21 @@ class Wide(nn.Module):
             features.append((at, start + column * (edges.shape[1] + 1) + knot, torch.full((len(at),), 0.5)))
         return features
 
-    def votes(self, batch: Batch, name: str, size: int, text: torch.Tensor) -> torch.Tensor:
-        """What the neighbours add to the scores of a categorical attribute's values, float32 (B, size).
+    def votes(
+        self, batch: Batch, name: str, size: int, text: torch.Tensor, rows: torch.Tensor | slice
+    ) -> torch.Tensor:
+        """What the neighbours of some rows add to the scores of a categorical attribute's values, float32 (n, size).
 
         A softmax over the cosines of the neighbours that know the attribute, times a weight learned per attribute that
         starts at zero.
         """
         i = self.categorical.index(name)
+        code, cosine = batch.neighbour_codes[rows, :, i], batch.neighbour_cosines[rows]
         if not size:
-            return torch.zeros(len(batch), 0)
-        code = batch.neighbour_codes[:, :, i]
-        knows = (code >= 0) & (batch.neighbour_cosines > 0) & text[:, None]
-        share = (batch.neighbour_cosines * self.sharpness[i]).masked_fill(~knows, -1e4).softmax(1) * knows
-        votes = torch.zeros(len(batch), size).scatter_add(1, code.clamp(min=0), share)
+            return cosine[:, :0]
+        knows = (code >= 0) & (cosine > 0) & text[rows, None]
+        share = (cosine * self.sharpness[i]).masked_fill(~knows, -1e4).softmax(1) * knows
+        votes = torch.zeros(len(code), size).scatter_add(1, code.clamp(min=0), share)
         return self.vote[i] * votes
 
     @torch.no_grad()

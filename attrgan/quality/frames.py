@@ -24,13 +24,13 @@ SHOWN = 200
 """Characters of an offending cell that are shown; quarantine.parquet has all of it."""
 
 
-def ids(table: pa.Table, schema: Schema) -> pd.DataFrame:
-    """One column, the id of every row as the rest of attrgan compares ids: text without the blanks around it."""
+def ids(table: pa.Table, schema: Schema) -> "pd.Series[Any]":
+    """The id of every row as the rest of attrgan compares ids: text without the blanks around it."""
     column = table[schema.id].combine_chunks()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         values = [None if v is None else v.strip() or None for v in column.to_pylist()]
-        return pd.DataFrame({schema.id: pd.Series(values, dtype=object)})
-    return pd.DataFrame({schema.id: pd.Series(column.to_pylist(), dtype=object)})
+        return pd.Series(values, name=schema.id, dtype=object)
+    return pd.Series(column.to_pylist(), name=schema.id, dtype=object)
 
 
 def typed_lists(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np.ndarray]]:
@@ -65,7 +65,7 @@ def _odd_step(steps: list[Any] | None) -> bool:
 
 
 def batches(
-    received: pa.Table, typed: pa.Table, schema: Schema, wrong: dict[str, np.ndarray], rows: np.ndarray
+    received: pa.Table, typed: pa.Table, schema: Schema, wrong: dict[str, np.ndarray], rows: np.ndarray, first: int = 0
 ) -> Iterator[pd.DataFrame]:
     """The columns that `suite.row_suite` judges, `ROWS_PER_BATCH` rows at a time.
 
@@ -74,6 +74,7 @@ def batches(
         schema: the schema.
         wrong: column → mask (rows,) of the cells of a wrong type.
         rows: int64 numbers of the rows to judge.
+        first: number in the catalog of the tables' first row.
     """
     for start in range(0, len(rows), ROWS_PER_BATCH):
         chosen = rows[start : start + ROWS_PER_BATCH]
@@ -88,7 +89,7 @@ def batches(
             frame |= _attribute(after.schema.field(name), attribute, column, bad.get(name))
         for name, group in schema.sequences.items():
             frame |= _steps(name, {c: after[c].combine_chunks() for c in group.columns})
-        yield pd.DataFrame(frame, index=pd.Index(chosen))
+        yield pd.DataFrame(frame, index=pd.Index(chosen + first))
 
 
 def figures(valid: int, quarantined_share: float, null_rates: dict[str, float]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ Rows in = valid + quarantined, always; rows that could not be parsed are in the 
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from attrgan.config import Quality
 from attrgan.lake import storage
-from attrgan.lake.catalog import DELETED, Catalog, coerce, deleted
+from attrgan.lake.catalog import DELETED, Catalog, Unreadable
 from attrgan.lake.manifest import Result
+from attrgan.lake.rows import CHUNK_ROWS, Files
 from attrgan.quality import frames, suite
 from attrgan.quality.judge import Judge, Verdict
+from attrgan.quality.received import Chunk, Received, Whole, id_frames
 from attrgan.schema import Schema
 
 OWN_COLUMNS = ("source_file", "source_row", "reasons", "source_text")
 
 
 def validate(
-    catalog: Catalog,
+    catalog: Catalog | Received,
     schema: Schema,
     stage: Path,
     quality: Quality,
@@ -39,7 +41,7 @@ def validate(
     """Splits a catalog into valid and quarantined rows and judges the whole.
 
     Args:
-        catalog: the rows as received.
+        catalog: the rows as received, in memory or from `receive`.
         schema: their schema.
         stage: folder for `valid.parquet` (typed, columns in the order received), `quarantine.parquet` (as received,
             with `source_file`, `source_row`, `reasons`, and `source_text` for rows that could not be parsed),
@@ -54,53 +56,74 @@ def validate(
     Raises:
         CatalogError: the catalog does not fit its schema at all (see `coerce`).
     """
-    typed, wrong = coerce(catalog.table, schema)
-    typed, odd_steps = frames.typed_lists(typed, schema)
-    wrong |= {name: bad | wrong.get(name, False) for name, bad in odd_steps.items()}
-    removes, unclear = deleted(typed)
+    received = Whole(catalog, schema) if isinstance(catalog, Catalog) else catalog
     judge = Judge()
-    reasons = _row_reasons(judge, catalog, typed, schema, wrong, ~removes)
-    if unclear.any():
-        reasons[f"wrong_type:{DELETED}"] = np.flatnonzero(unclear)
+    reasons = _row_reasons(judge, received, schema)
+    if received.unclear.any():
+        reasons[f"wrong_type:{DELETED}"] = np.flatnonzero(received.unclear)
 
-    quarantined = np.zeros(typed.num_rows, dtype=bool)
+    quarantined = np.zeros(received.num_rows, dtype=bool)
     for rows in reasons.values():
         quarantined[rows] = True
-    valid = _typed_rows(typed, wrong, ~quarantined)
-    pq.write_table(valid, stage / "valid.parquet")
-    pq.write_table(_quarantine(catalog, reasons, quarantined), stage / "quarantine.parquet")
-
-    counts = _counts(catalog, valid.num_rows, reasons, int((removes & ~quarantined).sum()))
-    null_rates = _null_rates(valid.filter(pa.array(~removes[~quarantined])))
+    null_rates = _write_rows(received, reasons, quarantined, stage)
+    counts = _counts(received, int((~quarantined).sum()), reasons, int((received.removes & ~quarantined).sum()))
     refused = _gate(judge, counts, null_rates, quality, past_null_rates or {})
     _write_reports(judge, stage, schema, counts, null_rates, past_null_rates, quality, refused)
     return Result(counts, {"null_rates": null_rates}, refused)
 
 
-def _row_reasons(
-    judge: Judge, catalog: Catalog, typed: pa.Table, schema: Schema, wrong: dict[str, np.ndarray], live: np.ndarray
-) -> dict[str, np.ndarray]:
+def _row_reasons(judge: Judge, received: Received, schema: Schema) -> dict[str, np.ndarray]:
     """Reason → numbers of the rows that it quarantines, as Great Expectations finds them."""
-    if not typed.num_rows:
+    if not received.num_rows:
         return {}
-    ids = frames.ids(typed, schema)
     found: dict[str, np.ndarray] = {}
-    for verdict in judge.judge(suite.id_suite(schema), [ids]):
+    for verdict in judge.judge(suite.id_suite(schema), id_frames(received, schema)):
         if verdict.reason == suite.DUPLICATE_ID:
-            found[suite.DUPLICATE_ID] = _all_but_the_last(ids[schema.id], verdict)
+            found[suite.DUPLICATE_ID] = _all_but_the_last(received, verdict)
         elif verdict.reason:
             found[verdict.reason] = np.array(verdict.rows, dtype=np.int64)
-    rows = np.flatnonzero(live)
-    for verdict in judge.judge(suite.row_suite(schema), frames.batches(catalog.table, typed, schema, wrong, rows)):
+    for verdict in judge.judge(suite.row_suite(schema), _row_frames(received, schema)):
         assert verdict.reason
         before = found.get(verdict.reason, np.array([], dtype=np.int64))
         found[verdict.reason] = np.union1d(before, np.array(verdict.rows, dtype=np.int64))
     return {reason: rows for reason, rows in found.items() if len(rows)}
 
 
-def _all_but_the_last(ids: "pd.Series[Any]", verdict: Verdict) -> np.ndarray:
-    shared = ids.iloc[sorted(verdict.rows)]
+def _row_frames(received: Received, schema: Schema) -> Iterator[pd.DataFrame]:
+    """The rows that do not remove an item."""
+    for chunk in received.chunks():
+        live = np.flatnonzero(~received.removes[chunk.first : chunk.first + chunk.typed.num_rows])
+        yield from frames.batches(chunk.received.table, chunk.typed, schema, chunk.wrong, live, chunk.first)
+
+
+def _all_but_the_last(received: Received, verdict: Verdict) -> np.ndarray:
+    if not verdict.rows:
+        return np.array([], dtype=np.int64)
+    shared = pd.concat([ids[ids.index.isin(verdict.rows)] for ids in received.ids()])
     return shared.index[shared.duplicated(keep="last")].to_numpy(np.int64)
+
+
+def _write_rows(
+    received: Received, reasons: dict[str, np.ndarray], quarantined: np.ndarray, stage: Path
+) -> dict[str, float]:
+    """Writes valid and quarantined rows; returns the null rates of the former."""
+    why: dict[int, list[str]] = {int(row): [] for row in np.flatnonzero(quarantined)}
+    for reason, rows in reasons.items():
+        for row in rows:
+            why[int(row)].append(reason)
+    nulls: Counter[str] = Counter()
+    with Files(stage, CHUNK_ROWS) as files:
+        for chunk in received.chunks():
+            rows = slice(chunk.first, chunk.first + chunk.typed.num_rows)
+            aside, removes = quarantined[rows], received.removes[rows]
+            valid = _typed_rows(chunk.typed, chunk.wrong, ~aside)
+            files.write("valid", valid)
+            files.write("quarantine", _quarantine(chunk, aside, why))
+            nulls.update(_nulls(valid.filter(pa.array(~removes[~aside]))))
+        if received.unreadable:
+            files.write("quarantine", _unreadable(received.unreadable, files.schema("quarantine")))
+    rows_judged = int((~quarantined & ~received.removes).sum())
+    return {name: round(n / rows_judged, 6) for name, n in nulls.items() if name != DELETED} if rows_judged else {}
 
 
 def _typed_rows(typed: pa.Table, wrong: dict[str, np.ndarray], keep: np.ndarray) -> pa.Table:
@@ -113,33 +136,33 @@ def _typed_rows(typed: pa.Table, wrong: dict[str, np.ndarray], keep: np.ndarray)
     return typed.filter(pa.array(keep))
 
 
-def _quarantine(catalog: Catalog, reasons: dict[str, np.ndarray], quarantined: np.ndarray) -> pa.Table:
-    """The quarantined rows as received, then those that could not be parsed."""
-    why: dict[int, list[str]] = {int(row): [] for row in np.flatnonzero(quarantined)}
-    for reason, rows in reasons.items():
-        for row in rows:
-            why[int(row)].append(reason)
-    aside = catalog.take(quarantined)
-    received = aside.table.replace_schema_metadata(None)
-    names = [f"received_{name}" if name in OWN_COLUMNS else name for name in received.column_names]
-    received = received.rename_columns(names)
-    blank = pa.table({f.name: pa.nulls(len(catalog.unreadable), f.type) for f in received.schema}, received.schema)
-    table = pa.concat_tables([received, blank])
-    unreadable = catalog.unreadable
-    own = {
-        "source_file": [*aside.source_file.to_pylist(), *(row.file for row in unreadable)],
-        "source_row": [*aside.source_row.to_pylist(), *(row.row for row in unreadable)],
-        "reasons": [*why.values(), *([suite.UNREADABLE] for _ in unreadable)],
-        "source_text": [*([None] * len(why)), *(row.text for row in unreadable)],
-    }
+def _quarantine(chunk: Chunk, aside: np.ndarray, why: dict[int, list[str]]) -> pa.Table:
+    """The quarantined rows of a chunk as received, and why."""
+    rows = chunk.received.take(aside)
+    table = rows.table.replace_schema_metadata(None)
+    names = [f"received_{name}" if name in OWN_COLUMNS else name for name in table.column_names]
+    reasons = [why[int(row)] for row in np.flatnonzero(aside) + chunk.first]
+    own = (rows.source_file, rows.source_row, reasons, [None] * len(reasons))
+    return _with_own(table.rename_columns(names), own)
+
+
+def _unreadable(rows: list[Unreadable], schema: pa.Schema) -> pa.Table:
+    """The rows that could not be parsed, with the columns of the quarantine."""
+    received = pa.schema([field for field in schema if field.name not in OWN_COLUMNS])
+    table = pa.table({field.name: pa.nulls(len(rows), field.type) for field in received}, received)
+    files, numbers, texts = [row.file for row in rows], [row.row for row in rows], [row.text for row in rows]
+    return _with_own(table, (files, numbers, [[suite.UNREADABLE]] * len(rows), texts))
+
+
+def _with_own(table: pa.Table, own: tuple[Any, ...]) -> pa.Table:
     types = (pa.string(), pa.int64(), pa.list_(pa.string()), pa.string())
-    for name, kind in zip(OWN_COLUMNS, types, strict=True):
-        table = table.append_column(name, pa.array(own[name], kind))
+    for name, kind, cells in zip(OWN_COLUMNS, types, own, strict=True):
+        table = table.append_column(name, pa.array(cells, kind) if isinstance(cells, list) else cells)
     return table
 
 
-def _counts(catalog: Catalog, valid: int, reasons: dict[str, np.ndarray], removed: int) -> dict[str, Any]:
-    rows_in = catalog.table.num_rows + len(catalog.unreadable)
+def _counts(catalog: Received, valid: int, reasons: dict[str, np.ndarray], removed: int) -> dict[str, Any]:
+    rows_in = catalog.num_rows + len(catalog.unreadable)
     by_reason = Counter({reason: len(rows) for reason, rows in reasons.items()})
     if catalog.unreadable:
         by_reason[suite.UNREADABLE] = len(catalog.unreadable)
@@ -153,11 +176,9 @@ def _counts(catalog: Catalog, valid: int, reasons: dict[str, np.ndarray], remove
     }
 
 
-def _null_rates(valid: pa.Table) -> dict[str, float]:
-    """Column → share of null cells among the valid rows that do not remove an item; {} when there are none."""
-    if not valid.num_rows:
-        return {}
-    return {name: round(valid[name].null_count / valid.num_rows, 6) for name in valid.column_names if name != DELETED}
+def _nulls(valid: pa.Table) -> dict[str, int]:
+    """Column → null cells."""
+    return {name: valid[name].null_count for name in valid.column_names}
 
 
 def _gate(

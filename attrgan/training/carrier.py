@@ -156,11 +156,7 @@ class Carrier:
                     self._rows(f"numbers.free.{i}.{part}", self.places[name], old=f"numbers.free.{j}.{part}")
         self._whole("numbers.bell.weight")
         self._whole("numbers.bell.bias")
-        place = _by_name(self.ours.numeric, self.theirs.numeric)
-        self._rows("numbers.start", place)
-        at, of = np.flatnonzero(place >= 0), place[place >= 0]
-        for k in range(2):
-            self._put("numbers.linear", np.ix_(np.array([k]), at, at), self.old["numbers.linear"][k][of][:, of][None])
+        self._rows("numbers.start", _by_name(self.ours.numeric, self.theirs.numeric))
 
     def _wide(self) -> None:
         ours, theirs = self.ours.wide.layout, self.theirs.wide.layout

@@ -53,26 +53,29 @@ def hidden_cells(mask: Mask) -> Hidden:
     return Hidden(tensor(mask.cells), groups)
 
 
+def unlisted_chances(
+    generator: Generator, vocabulary: Vocabulary, rows: int, rng: np.random.Generator, rate: float = 0.5
+) -> dict[str, np.ndarray]:
+    """Open attribute → bool (rows,): a share `rate` of the items, for `choose_unlisted`."""
+    return {n: rng.random(rows) < rate for n in generator.open if len(vocabulary.values[n].values)}
+
+
 def choose_unlisted(
-    batch: Batch, generator: Generator, vocabulary: Vocabulary, rng: np.random.Generator, rate: float = 0.5
+    batch: Batch, generator: Generator, vocabulary: Vocabulary, chances: dict[str, np.ndarray]
 ) -> dict[str, torch.Tensor]:
     """Open attribute → bool (B,): items whose true value is to be found in the text as if nobody had ever listed it.
 
-    Always those whose value was seen once (it will be a stranger to anyone else), else a share `rate`.
+    Always those whose value was seen once (it will be a stranger to anyone else), else those of `chances`, bool (B,).
     """
     unlisted = {}
-    for name in generator.open:
-        i = generator.categorical.index(name)
-        code = batch.codes[:, i]
-        if not len(vocabulary.values[name].values):
-            continue
+    for name, chance in chances.items():
+        code = batch.codes[:, generator.categorical.index(name)]
         alike = generator.alike[name]
         counts = torch.zeros_like(alike).index_add(0, alike, tensor(vocabulary.values[name].counts))
         once = counts[alike[code.clamp(0, len(counts) - 1)]] <= 1
-        chance = tensor(rng.random(len(batch)) < rate)
         stands = torch.zeros(len(batch), dtype=torch.bool)
         stands[batch.match_row[_own_matches(batch, generator, name)]] = True
-        unlisted[name] = stands & (once | chance)
+        unlisted[name] = stands & (once | tensor(chance))
     return unlisted
 
 
@@ -138,9 +141,9 @@ def _open_targets(
 
 def choose_composed(
     generator: Generator, rows: int, rng: np.random.Generator, rate: float = 0.1
-) -> dict[str, torch.Tensor]:
+) -> dict[str, np.ndarray]:
     """`Targets.unlisted` of a batch: how sets are put together is learned from a share of those that are listed."""
-    return {name: tensor(rng.random(rows) < rate) for name in generator.sets}
+    return {name: rng.random(rows) < rate for name in generator.sets}
 
 
 def negative_log_likelihood(
@@ -156,8 +159,8 @@ def negative_log_likelihood(
     return sets.negative_log_likelihood(logits, right > 0, unlisted)
 
 
-def supervised(output: Output, target: Targets) -> tuple[torch.Tensor, dict[str, float]]:
-    """Mean negative log-likelihood over the asked cells, and its mean per attribute."""
+def supervised(output: Output, target: Targets) -> tuple[torch.Tensor, dict[str, float], int]:
+    """Mean negative log-likelihood over the asked cells, its mean per attribute, and the number of these cells."""
     total, count = output.context.new_zeros(()), 0
     each: dict[str, float] = {}
     for name, right in target.index.items():
@@ -170,7 +173,7 @@ def supervised(output: Output, target: Targets) -> tuple[torch.Tensor, dict[str,
         loss = negative_log_likelihood(logits, right[asked], sets, unlisted).sum()
         total, count = total + loss, count + n
         each[name] = float(loss.detach()) / n
-    return total / max(count, 1), each
+    return total / max(count, 1), each, count
 
 
 def _possible(logits: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

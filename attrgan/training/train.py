@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from attrgan.model import applicability
 from attrgan.model.completion_model import CompletionModel
 from attrgan.quality.reference import write_reference
 from attrgan.schema import Schema
+from attrgan.training import validation
+from attrgan.training.distributed import ALONE, Workers
 from attrgan.training.gold import Gold
-from attrgan.training.trainer import Options, Trainer
+from attrgan.training.run import Checkpoints, Run
+from attrgan.training.trainer import Options, Trainer, prepare
 from attrgan.training.transfer import Origin
 
 
@@ -44,39 +48,72 @@ def train(
     stage: Path,
     *,
     say: Callable[[str], None] = print,
-    checkpoints: Path | None = None,
-    resume: bool = False,
+    checkpoints: Checkpoints | None = None,
     device: str = "cpu",
     origin: Origin | None = None,
     reviews: pd.DataFrame | None = None,
+    workers: Workers = ALONE,
 ) -> Trained:
     """Trains, calibrates and scores a model, and writes its folder (all but plots) into `stage`.
 
     Args:
         frame: all rows of the catalog, from `to_frame`; features: of the same rows.
         say: gets the training log's lines.
-        checkpoints: folder for checkpoints; resume: go on from the newest one there.
+        checkpoints: where they lie, and whether to go on from the last one.
         device: `cpu` or `cuda`; on the CPU a seed decides every bit of the result.
         origin: the model to start from (`transfer.py`), from `load_origin`; None starts fresh.
         reviews: what people answered, from `attrgan.review.answers.current`; see `gold.py`.
+        workers: the processes that train together; the others call `follow`.
+
+    Raises:
+        Interrupted: SIGTERM came while steps were made.
     """
+    with _on(device):
+        return _train(schema, frame, features, options, stage, say, checkpoints, origin, reviews, workers)
+
+
+def follow(
+    schema: Schema,
+    frame: pd.DataFrame,
+    encode: Callable[[pd.DataFrame], pa.Table],
+    options: Options,
+    workers: Workers,
+    *,
+    origin: Origin | None = None,
+    reviews: pd.DataFrame | None = None,
+) -> None:
+    """Makes the steps of a training whose first process called `train`, and writes nothing.
+
+    Args:
+        encode: gives the features of some rows of the frame: only those that this process computes are asked for.
+    """
+    with _on(workers.device):
+        gold = Gold.of(frame, schema, reviews)
+        parts, options = prepare(schema, gold.frame, options, origin)
+        features = encode(frame.iloc[workers.own(parts.train)].reset_index(drop=True))
+        Run(Trainer(schema, gold.frame, features, options, origin, workers), lambda _: None).to_the_end()
+
+
+@contextmanager
+def _on(device: str) -> Iterator[None]:
+    """Deterministic algorithms, and tensors on a device by default."""
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
     # no tensor is read before it is written, so filling them first buys nothing and costs a seventh of the time
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.sparse.check_sparse_tensor_invariants.disable()  # said aloud, or every run warns that it was not said
     # on the CPU no default device is set: looking it up at every call costs a tenth of the time
     with torch.device(device) if device != "cpu" else nullcontext():
-        return _train(schema, frame, features, options, stage, say, checkpoints, resume, origin, reviews)
+        yield
 
 
 def _train(
     schema: Schema, frame: pd.DataFrame, features: pa.Table, options: Options, stage: Path,
-    say: Callable[[str], None], checkpoints: Path | None, resume: bool, origin: Origin | None,
-    reviews: pd.DataFrame | None,
+    say: Callable[[str], None], checkpoints: Checkpoints | None, origin: Origin | None,
+    reviews: pd.DataFrame | None, workers: Workers,
 ) -> Trained:  # fmt: skip
     started = time.monotonic()
     gold = Gold.of(frame, schema, reviews)
-    trainer = Trainer(schema, gold.frame, features, options, origin)
+    trainer = Trainer(schema, gold.frame, features, options, origin, workers)
     with (stage / "training_log.jsonl").open("w", encoding="utf-8") as file:
 
         def log(record: dict[str, Any]) -> None:
@@ -87,7 +124,7 @@ def _train(
                     "Supervised: {supervised:.4f}".format(**record)
                 )
 
-        outcome = trainer.run(log, checkpoints, resume)
+        outcome = Run(trainer, log, say, checkpoints).to_the_end()
     parts, model = trainer.data.parts, trainer.model
     model.config = {
         "options": asdict(trainer.options) | {"batch_size": trainer.batch_size, "epochs": trainer.epochs},
@@ -115,7 +152,7 @@ def _train(
         "adversarial": {
             "weight": options.adversarial_weight,
             "loss": options.adversarial_loss,
-            "discriminator_accuracy": trainer.discriminator_accuracy(),
+            "discriminator_accuracy": validation.discriminator_accuracy(trainer),
         },
         "joint": joint.metrics,
         "applicability": applicability.contradicted(model.applicability, holdout, schema),
@@ -129,8 +166,8 @@ def _train(
 def _calibrate(trainer: Trainer, gold: Gold) -> None:
     """Temperatures and estimates from validation rows, confidences and thresholds from calibration rows or audits."""
     model, schema = trainer.model, trainer.schema
-    scores = trainer.validation_scores()
-    model.temperature = calibration.fit_temperatures(scores, trainer.cost)
+    scores = validation.scores(trainer)
+    model.temperature = calibration.fit_temperatures(scores, partial(validation.cost, trainer))
     for name, (logits, right) in scores.items():
         if name in model.estimate and right:
             at = np.concatenate(logits) / model.temperature[name]

@@ -50,6 +50,10 @@ class Airflow:
             self.servers.start(name, self._command(name), self.env, self.root)
         needed = {"metadatabase", *(name.replace("-", "_") for name in components if name != "api-server")}
         self.wait("Airflow to answer", lambda: needed <= self._healthy(), seconds=180)
+        self.log_in()
+
+    def log_in(self) -> None:
+        """Lets the calls that follow be those of `admin`."""
         answer = requests.post(
             f"{self.url}/auth/token", json={"username": "admin", "password": self.password}, timeout=30
         )

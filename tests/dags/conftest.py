@@ -6,6 +6,7 @@ import airflow_runs
 import pytest
 
 os.environ.setdefault("AIRFLOW_HOME", str(airflow_runs.home()))
+os.environ.setdefault("AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "300")  # the provider's first import, on a busy machine
 
 SCHEMA = """
 entity: product

@@ -1,10 +1,13 @@
 """Runs DAGs as `airflow dags test` does, several in one process. Reads a JSON object from standard input:
 
-`{"command": [...] or null, "answer": PATH, "runs": [{"dag_id", "logical_date" or null, "conf", "env", "approve"}]}`
+`{"command": [...] or null, "answer": PATH, "runs": [{"dag_id", "logical_date" or null, "conf", "env", "approve",
+"timeouts", "run_after"}]}`
 
-and writes to PATH, for each run, its `state`, its `run_id` and its `tasks`: `{"complete[0]": {"state", "tries"}}`.
+and writes to PATH, for each run, its `state`, its `run_id` and its `tasks`:
+`{"complete[0]": {"state", "tries", "seconds"}}`.
 `command` stands in for the `attrgan` command; `approve` ("Approve" or "Reject") is the answer to the task `approval`,
-given through Airflow's REST API as soon as it waits for one.
+given through Airflow's REST API as soon as it waits for one; `timeouts` gives tasks other seconds to run;
+a run of the same `run_after` as one before has its id.
 """
 
 import json
@@ -46,9 +49,15 @@ def answer(dag_id, approve, over):
 shown = []
 
 
-def run(dag_id, logical_date=None, conf=None, env=None, approve=None):
+def described(ti):
+    seconds = (ti.end_date - ti.start_date).total_seconds() if ti.end_date and ti.start_date else None
+    return {"state": ti.state and str(ti.state), "tries": ti.try_number, "seconds": seconds}
+
+
+def run(dag_id, logical_date=None, conf=None, env=None, approve=None, timeouts=None, run_after=None):
     os.environ.clear()
     os.environ.update(ENVIRONMENT | (env or {}))
+    import_module("attrgan.config").settings.cache_clear()
     # Each time: when Airflow loads its plugins, in the first run, the module is replaced by a fresh one.
     tasks = import_module("attrgan_tasks")
     tasks.COMMAND = asked["command"] or tasks.COMMAND
@@ -56,16 +65,18 @@ def run(dag_id, logical_date=None, conf=None, env=None, approve=None):
     folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
     # A DAG object of its own for each run: running one leaves the parameters of that run in it.
     dag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder").dags[dag_id]
-    date = datetime.fromisoformat(logical_date) if logical_date else None
+    for task_id, seconds in (timeouts or {}).items():
+        dag.get_task(task_id).execution_timeout = timedelta(seconds=seconds)
+    date, after = (datetime.fromisoformat(text) if text else None for text in (logical_date, run_after))
     sys.stdout.write(f"\n=== {dag_id} {logical_date} {conf}\n")
     sys.stdout.flush()
     over = threading.Event()
     if approve:
         threading.Thread(target=answer, args=(dag_id, approve, over), daemon=True).start()
-    done = dag.test(logical_date=date, run_conf=conf or {})
+    done = dag.test(run_after=after, logical_date=date, run_conf=conf or {})
     over.set()
     names = {t: t.task_id + (f"[{t.map_index}]" if t.map_index >= 0 else "") for t in done.get_task_instances()}
-    tasks = {name: {"state": t.state and str(t.state), "tries": t.try_number} for t, name in names.items()}
+    tasks = {name: described(ti) for ti, name in names.items()}
     return {"state": str(done.state), "run_id": done.run_id, "tasks": tasks, "shown": shown.pop() if shown else None}
 
 

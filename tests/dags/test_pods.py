@@ -2,15 +2,20 @@
 
 import json
 import os
+import re
 from types import SimpleNamespace
 
+import airflow_runs
 import pendulum
 import pytest
+from kubernetes_server import ROLE
 
 from attrgan.config import Settings, settings
+from attrgan.errors import SettingsError
 
 DAGS = ["nightly_completion", "promote_model", "train_model"]
 SHARDS = ["/lake/runs/complete/0-of-2", "/lake/runs/complete/1-of-2"]
+RUNBOOK = airflow_runs.ROOT / "docs" / "runbooks" / "kubernetes.md"
 CLUSTER = {
     "image": "registry/attrgan@sha256:abc",
     "namespace": "catalog",
@@ -20,6 +25,21 @@ CLUSTER = {
     "gpu": 2,
     "node_selector": {"pool": "gpu"},
     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "verbs": {
+        "complete": {"memory": "24Gi", "node_selector": {"pool": "spot"}},
+        "train": {"cpu": "8", "tolerations": []},
+        "report": {"memory": "1Gi"},
+    },
+    "run_as_user": 50000,
+    "labels": {"cost-centre": "42"},
+    "annotations": {"sidecar.istio.io/inject": "false"},
+    "template": {
+        "spec": {
+            "imagePullSecrets": [{"name": "registry"}],
+            "containers": [{"name": "base", "volumeMounts": [{"name": "lake", "mountPath": "/lake"}]}],
+            "volumes": [{"name": "lake", "persistentVolumeClaim": {"claimName": "lake"}}],
+        }
+    },
     "env": {"AWS_REGION": "eu-west-1", "ATTRGAN__SEED": "5"},
     "env_from_secrets": ["lake-credentials", "mlflow-credentials"],
     "gpu_pool": "gpu",
@@ -45,6 +65,12 @@ def context(dag):
         dag_id=dag.dag_id, task_id="t", run_id="manual__1", map_index=-1, try_number=1, xcom_pull=lambda **_: SHARDS
     )
     return {"params": {"dt": None, "model": None}, "dag_run": run, "run_id": "manual__1", "ti": ti, "dag": dag}
+
+
+def environment(of):
+    from attrgan_pods import environment
+
+    return environment(of)
 
 
 def rendered(dag, task_id):
@@ -86,21 +112,72 @@ def test_only_training_asks_for_gpus_and_goes_to_their_nodes(pods):
             if task_id == "train":
                 assert limits == {"memory": "16Gi", "nvidia.com/gpu": "2"}
                 assert pod.spec.node_selector == {"pool": "gpu"}
-                assert [t.key for t in pod.spec.tolerations] == ["nvidia.com/gpu"]
                 assert (task.deferrable, task.pool) == (True, "gpu")
             else:
                 assert "nvidia.com/gpu" not in limits
-                assert not pod.spec.node_selector
+                assert pod.spec.node_selector == ({"pool": "spot"} if task_id == "complete" else {})
                 assert not pod.spec.tolerations
                 assert (task.deferrable, task.pool) == (False, "pods")
 
 
+def test_training_tolerates_the_taints_of_its_nodes(parse):
+    dags = parse(RUNNER="kubernetes", KUBERNETES=json.dumps(CLUSTER | {"verbs": {}}))
+    assert [t.key for t in pod_of(dags["train_model"], "train")[1].spec.tolerations] == ["nvidia.com/gpu"]
+
+
 def test_heavy_verbs_get_the_size_in_the_settings_and_no_cpu_limit(pods):
     nightly = pods["nightly_completion"]
-    sizes = {t: pod_of(nightly, t)[1].spec.containers[0].resources for t in ("complete", "audit")}
-    assert sizes["complete"].requests == {"cpu": "4", "memory": "16Gi"}
-    assert sizes["complete"].limits == {"memory": "16Gi"}
+    sizes = {t: pod_of(nightly, t)[1].spec.containers[0].resources for t in ("features", "audit")}
+    assert sizes["features"].requests == {"cpu": "4", "memory": "16Gi"}
+    assert sizes["features"].limits == {"memory": "16Gi"}
     assert sizes["audit"].requests == {"cpu": "500m", "memory": "2Gi"}
+
+
+def test_a_verb_may_have_a_size_and_a_place_of_its_own(pods):
+    complete = pod_of(pods["nightly_completion"], "complete")[1].spec
+    assert complete.containers[0].resources.requests == {"cpu": "4", "memory": "24Gi"}
+    assert complete.containers[0].resources.limits == {"memory": "24Gi"}
+    train, report = pod_of(pods["train_model"], "train")[1], pod_of(pods["nightly_completion"], "report")[1]
+    assert train.spec.containers[0].resources.requests == {"cpu": "8", "memory": "16Gi"}
+    assert not train.spec.tolerations
+    assert report.spec.containers[0].resources.requests == {"cpu": "500m", "memory": "1Gi"}
+
+
+@pytest.mark.parametrize("wrong", [{"verbs": {"trian": {}}}, {"memory": "6GB"}, {"verbs": {"train": {"cpu": "two"}}}])
+def test_a_verb_that_is_none_and_an_amount_that_is_none_are_named(monkeypatch, wrong):
+    monkeypatch.setenv("ATTRGAN__KUBERNETES", json.dumps(wrong))
+    with pytest.raises(SettingsError, match=r"kubernetes\.(verbs\.tr|memory)"):
+        settings()
+
+
+def test_every_pod_starts_from_the_template(pods):
+    for dag in pods.values():
+        for task_id in verbs(dag):
+            spec = pod_of(dag, task_id)[1].spec
+            assert [s.name for s in spec.image_pull_secrets] == ["registry"]
+            assert [v.persistent_volume_claim.claim_name for v in spec.volumes] == ["lake"]
+            assert [m.mount_path for m in spec.containers[0].volume_mounts] == ["/lake"]
+            assert (spec.containers[0].name, spec.containers[0].command) == ("base", ["attrgan"])
+
+
+def test_a_template_need_not_name_a_container(parse):
+    template = {"apiVersion": "v1", "kind": "Pod", "spec": {"priorityClassName": "batch"}}
+    dags = parse(RUNNER="kubernetes", KUBERNETES=json.dumps({"template": template}))
+    spec = pod_of(dags["nightly_completion"], "audit")[1].spec
+    assert (spec.priority_class_name, [c.name for c in spec.containers]) == ("batch", ["base"])
+
+
+def test_with_a_user_a_pod_meets_the_standard_restricted(pods):
+    spec = pod_of(pods["nightly_completion"], "validate")[1].spec
+    of_pod, of_container = spec.security_context, spec.containers[0].security_context
+    assert (of_pod.run_as_non_root, of_pod.run_as_user, of_pod.seccomp_profile.type) == (True, 50000, "RuntimeDefault")
+    assert (of_container.allow_privilege_escalation, of_container.capabilities.drop) == (False, ["ALL"])
+
+
+def test_a_pod_ends_itself_some_minutes_after_the_time_of_its_task(pods):
+    for task_id, hours in (("landing", 1), ("validate", 6)):
+        assert pod_of(pods["nightly_completion"], task_id)[1].spec.active_deadline_seconds == hours * 3600 + 600
+    assert pod_of(pods["train_model"], "train")[1].spec.active_deadline_seconds == 12 * 3600 + 600
 
 
 def test_a_pod_runs_the_image_as_the_account_in_the_namespace_of_the_settings(pods):
@@ -152,6 +229,16 @@ def test_secrets_come_by_reference_only(pods):
         }
 
 
+def test_a_tracking_uri_with_a_password_comes_by_secret_or_not_at_all(parse, monkeypatch):
+    uri = "postgresql://attrgan:hunter2@db/mlflow"
+    dags = parse(RUNNER="kubernetes", KUBERNETES=json.dumps(CLUSTER), TRACKING_URI=uri)
+    assert "hunter2" not in str(pod_of(dags["train_model"], "register")[1])
+    monkeypatch.setenv("ATTRGAN__KUBERNETES", "{}")
+    settings.cache_clear()
+    with pytest.raises(SettingsError, match=r"\*\*\*@db/mlflow carries a password.*env_from_secrets"):
+        environment(settings())
+
+
 def test_nothing_goes_through_xcom_and_failed_pods_stay(pods):
     for dag in pods.values():
         for task_id in verbs(dag):
@@ -168,7 +255,9 @@ def test_a_pod_says_what_it_is_for(pods):
     assert pod.metadata.annotations["attrgan/dt"] == "2017-03-01"
     assert pod.metadata.annotations["attrgan/run-id"] == "manual__1"
     assert pod.metadata.annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert pod.metadata.annotations["sidecar.istio.io/inject"] == "false"
     assert pod.metadata.labels["app.kubernetes.io/component"] == "validate"
+    assert pod.metadata.labels["cost-centre"] == "42"
 
 
 def test_only_a_date_without_landing_files_skips(pods):
@@ -177,42 +266,13 @@ def test_only_a_date_without_landing_files_skips(pods):
     assert {t: codes for t, codes in skipping.items() if codes} == {"landing": [3]}
 
 
-class Cluster:
-    """Stands in for the cluster's answers about one pod that has ended."""
-
-    def __init__(self, pod):
-        self.pod = pod
-
-    def read_pod(self, pod):
-        return self.pod
-
-    def __getattr__(self, name):
-        return lambda *_, **__: SimpleNamespace(items=[])
+def test_the_runbook_names_the_rights_that_the_operator_needs():
+    rows = re.findall(r"^\s*\| (`[a-z/]+`) \| (`[a-z` ]+) \|", RUNBOOK.read_text(), re.M)
+    named = {(resource.strip("`"), verb) for resource, verbs in rows for verb in re.findall(r"[a-z]+", verbs)}
+    assert named == ROLE
 
 
-@pytest.mark.parametrize(
-    ("task_id", "code", "expected"),
-    [
-        ("audit", 3, "AirflowFailException"),
-        ("audit", 2, "AirflowFailException"),
-        ("audit", 1, "AirflowException"),
-        ("audit", 137, "AirflowException"),
-        ("landing", 3, "AirflowSkipException"),
-        ("landing", 2, "AirflowFailException"),
-    ],
-)
-def test_the_exit_code_of_a_pod_means_what_that_of_a_process_means(pods, task_id, code, expected):
-    from airflow.sdk.exceptions import AirflowException
-    from kubernetes.client import models as k8s
-
-    task, pod = pod_of(pods["nightly_completion"], task_id)
-    ended = k8s.V1ContainerStateTerminated(exit_code=code, message="the verb said why")
-    status = k8s.V1ContainerStatus(
-        name="base", image="i", image_id="i", ready=False, restart_count=0, state=k8s.V1ContainerState(terminated=ended)
-    )
-    pod.status = k8s.V1PodStatus(phase="Failed", container_statuses=[status])
-    task.pod_manager = task.client = Cluster(pod)
-    with pytest.raises(AirflowException) as raised:
-        task.cleanup(pod=pod, remote_pod=pod)
-    assert type(raised.value).__name__ == expected
-    assert expected == "AirflowSkipException" or "the verb said why" in str(raised.value)
+def test_the_runbook_makes_a_pool_for_training_that_counts_deferred_tasks(parse):
+    made = re.findall(r"airflow pools set (\w+) .*--include-deferred", RUNBOOK.read_text())
+    train = parse(RUNNER="kubernetes")["train_model"].get_task("train")
+    assert (train.deferrable, [train.pool]) == (True, made)

@@ -51,6 +51,8 @@ def runs(tmp_path_factory):
         "bad landing": {"conf": dt, "exits": {"validate": 2}},
         "audit says no": {"conf": dt, "exits": {"audit": 3}},
         "killed once": {"conf": dt, "exits": {"complete": [137, 0]}},
+        "no manifest": {"conf": dt, "manifests": {"audit": None}},
+        "of another run": {"conf": dt, "manifests": {"drift": [{"run_id": "manual__1"}, {}]}},
         "broken for good": {"conf": dt, "exits": {"publish": 1}},
         "training": {"dag_id": "train_model", "conf": dt},
         "approved": {"dag_id": "promote_model", "conf": dt, "approve": "Approve"},
@@ -63,7 +65,11 @@ def runs(tmp_path_factory):
             "logical_date": spec.get("logical_date"),
             "conf": spec.get("conf"),
             "approve": spec.get("approve"),
-            "env": {"FAKE_CALLS": str(folder / name), "FAKE_EXIT": json.dumps(spec.get("exits", {}))},
+            "env": {
+                "FAKE_CALLS": str(folder / name),
+                "FAKE_EXIT": json.dumps(spec.get("exits", {})),
+                "FAKE_MANIFEST": json.dumps(spec.get("manifests", {})),
+            },
         }
         for name, spec in asked.items()
     ]
@@ -73,7 +79,7 @@ def runs(tmp_path_factory):
         ATTRGAN__CATALOG_SCHEMA=str(folder / "schema.yaml"),
         ATTRGAN__RUNS=str(folder / "runs"),
         ATTRGAN__LANDING="/landing",
-        ATTRGAN__WAREHOUSE="/warehouse",
+        ATTRGAN__WAREHOUSE=str(folder / "warehouse"),
         ATTRGAN__TRAIN_ARGUMENTS='["--epochs", "3"]',
     )
     logs = log.split("\n=== ")[1:]
@@ -168,6 +174,20 @@ def test_a_fault_of_ours_is_retried_and_then_fails(runs):
     assert run.state == "failed"
     assert (run.tasks["publish"], run.tries["publish"]) == ("failed", 3)
     assert run.tasks["report"] == "upstream_failed"
+
+
+def test_exit_code_0_without_a_manifest_is_tried_again_and_then_fails(runs):
+    run = runs["no manifest"]
+    assert run.state == "failed"
+    assert (run.tasks["audit"], run.tries["audit"]) == ("failed", 3)
+    assert "audit ended with exit code 0, but there is no manifest in " in run.log
+
+
+def test_the_manifest_of_another_run_is_no_proof(runs):
+    run = runs["of another run"]
+    assert run.state == "success"
+    assert run.tries["drift"] == 2
+    assert f"has run_id manual__1 instead of {run.run_id}" in run.log
 
 
 def test_training_goes_from_landing_to_a_registered_candidate(runs):

@@ -9,7 +9,10 @@ from types import SimpleNamespace
 import attrgan_tasks
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from attrgan_tasks import AttrganProcessOperator, attrgan_task, flat, judge
+from attrgan_tasks import AttrganProcessOperator, attrgan_task, check_result, flat, judge
+
+from attrgan.errors import GateError
+from attrgan.lake.manifest import Result, step
 
 
 @pytest.fixture
@@ -54,6 +57,46 @@ def test_a_sentence_in_the_json_of_a_log_is_the_reason_too():
 
 def test_exit_code_0_is_success_even_where_others_skip():
     judge(0, "", (3,))
+
+
+@pytest.fixture
+def validated(tmp_path):
+    """The output folder of a verb that has finished, with a real manifest."""
+    step("validate", tmp_path / "validate", lambda _: Result(), inputs={}, run_id="r1")
+    return str(tmp_path / "validate")
+
+
+def test_exit_code_0_is_success_with_the_manifest_of_this_verb_and_run(validated):
+    check_result(["validate", ["a", "b"], "-o", validated, "--run-id", "r1"])
+
+
+@pytest.mark.parametrize(
+    ("verb", "run_id", "said"),
+    [("validate", "r2", "has run_id r1 instead of r2"), ("audit", "r1", "has verb validate instead of audit")],
+)
+def test_the_manifest_of_another_verb_or_run_is_no_success(validated, verb, run_id, said):
+    with pytest.raises(AirflowException, match=said):
+        check_result([verb, "-o", validated, "--run-id", run_id])
+
+
+def test_the_manifest_of_a_gate_that_said_no_is_no_success(tmp_path):
+    with pytest.raises(GateError):
+        step("audit", tmp_path, lambda _: Result(refused="no"), inputs={}, run_id="r1")
+    with pytest.raises(AirflowException, match="status refused instead of finished"):
+        check_result(["audit", "-o", str(tmp_path), "--run-id", "r1"])
+
+
+@pytest.mark.parametrize("verb", ["validate", "report"])
+def test_exit_code_0_without_an_output_is_no_success_and_is_tried_again(tmp_path, verb):
+    with pytest.raises(AirflowException, match="ended with exit code 0, but there is no") as raised:
+        check_result([verb, "-o", str(tmp_path / "nothing"), "--run-id", "r1"])
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_a_report_is_its_page_and_verbs_without_an_output_are_their_exit_code(tmp_path):
+    (tmp_path / "report.html").write_text("a page")
+    check_result(["report", "-o", str(tmp_path / "report.html"), "--run-id", "r1"])
+    check_result(["promote", "--comparison", str(tmp_path)])
 
 
 def test_the_sentence_on_standard_error_is_the_reason_of_the_failure(script):

@@ -68,9 +68,14 @@ def assert_whole(warehouse, run_id):
     assert set(tables.read(warehouse, "completions")["run_id"].to_pylist()) == {run_id}
 
 
+@pytest.fixture(params=["disk", "object store"])
+def warehouse(request, tmp_path):
+    return str(tmp_path / "warehouse") if request.param == "disk" else request.getfixturevalue("bucket") + "/warehouse"
+
+
 @pytest.mark.parametrize("begun", [False, True], ids=["no table yet", "tables are there"])
-def test_publishers_at_once_leave_the_result_of_one_of_them(tmp_path, outputs, begun):
-    warehouse, start = str(tmp_path / "warehouse"), tmp_path / "start"
+def test_publishers_at_once_leave_the_result_of_one_of_them(tmp_path, warehouse, outputs, begun):
+    start = tmp_path / "start"
     made_by = {name: outputs(name) for name in ("a", "bb", "ccc")}
     if begun:
         (tmp_path / "stage").mkdir()

@@ -1,14 +1,5 @@
-"""The warehouse in an object store: moto's S3 server on loopback.
+"""The warehouse in an object store: moto's S3 server on loopback."""
 
-The server is a process of its own: `DeltaTable.history` waits for it with Python's lock held.
-"""
-
-import socket
-import subprocess
-import sys
-import time
-
-import boto3
 import completed_catalog as made
 import pyarrow as pa
 import pytest
@@ -23,35 +14,9 @@ from attrgan.lake.history import vacuum
 DT = "2026-01-01"
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        assert server.poll() is None
-        time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait(30)
-
-
 @pytest.fixture
-def warehouse(endpoint, monkeypatch, request):
-    for key, value in {
-        "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-east-1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(key, value)
-    monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
-    bucket = request.node.name.replace("_", "-")[:60].strip("-")
-    boto3.client("s3").create_bucket(Bucket=bucket)
-    return f"s3://{bucket}/lake/warehouse"
+def warehouse(bucket):
+    return f"{bucket}/lake/warehouse"
 
 
 def test_a_partition_is_replaced_in_an_object_store(warehouse):

@@ -295,3 +295,35 @@ def test_whatever_given_cell_is_changed_the_audit_notices(tmp_path_factory, data
     validation = made.validated(folder / "validate", valid)
     result = audit([made.completed(folder / "complete", valid, table=table)], validation, folder)
     assert "a given cell was changed (1)" in result.refused
+
+
+def test_slices_give_the_figures_of_the_whole(tmp_path, monkeypatch):
+    valid = made.catalog(30)
+    validation = made.validated(tmp_path / "validate", valid)
+    shards = [made.completed(tmp_path / f"c{i}", valid.slice(17 * i, 17), f"{i}/2") for i in range(2)]
+    whole = audit(shards, validation, tmp_path)
+    monkeypatch.setattr("attrgan.completion.audit.CHUNK_ROWS", 4)
+    assert audit(shards, validation, tmp_path) == whole
+    assert whole.refused is None
+    assert whole.counts["rows"] == 30
+
+
+def test_a_defect_in_a_slice_is_listed_with_all_of_the_shard(tmp_path, monkeypatch):
+    valid = made.catalog(30)
+    validation = made.validated(tmp_path / "validate", valid)
+    changed = made.filled(valid, made.completions_of(valid))
+    for row in (6, 18):
+        changed = with_cell(changed, "note", row, "somebody else wrote it")
+    shard = made.completed(tmp_path / "c", valid, table=changed)
+    whole = audit([shard], validation, tmp_path)
+    monkeypatch.setattr("attrgan.completion.audit.CHUNK_ROWS", 4)
+    assert audit([shard], validation, tmp_path) == whole
+    assert "a given cell was changed (2)" in whole.refused
+
+
+def test_completions_in_another_order_are_audited_as_a_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("attrgan.completion.audit.CHUNK_ROWS", 4)
+    valid = made.catalog(30)
+    validation = made.validated(tmp_path / "validate", valid)
+    shard = made.completed(tmp_path / "c", valid, completions=made.completions_of(valid)[::-1])
+    assert audit([shard], validation, tmp_path).refused is None

@@ -12,6 +12,7 @@ from attrgan.completion import vectors
 from attrgan.errors import InputError
 from attrgan.features import cache
 from attrgan.lake.catalog import typed
+from attrgan.lake.rows import TableRows
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +95,10 @@ def test_memory_is_bounded_by_the_chunk(tmp_path, small_model, monkeypatch):
     monkeypatch.setattr(
         type(small_model), "vectors", lambda _, frame, features: asked.append(len(frame)) or np.eye(len(frame), 4)
     )
-    table = typed(catalog(24, seed=5), SCHEMA)
+    rows = TableRows(typed(catalog(24, seed=5), SCHEMA))
     seen: list[tuple[int, int]] = []
     arguments = {"id_column": "sku", "progress": lambda *x: seen.append(x)}
-    assert vectors.write_vectors(small_model, table, tmp_path / "v.parquet", **arguments) == 4
+    assert vectors.write_vectors(small_model, rows, tmp_path / "v.parquet", **arguments) == 4
     assert asked == [7, 7, 7, 3]
     assert seen[-1] == (24, 24)
     assert pq.read_metadata(tmp_path / "v.parquet").num_row_groups == 4

@@ -153,3 +153,32 @@ def test_a_catalog_without_text_and_sequences_has_features_too(place):
     rows = frame(7)
     assert cache.update(rows, schema, place).encoded == 0
     assert cache.lookup(rows, schema, place).num_rows == 7
+
+
+def test_items_that_come_chunk_by_chunk_are_encoded_once(place):
+    rows = frame(30)
+    twice = [rows.iloc[:20], rows.iloc[10:].reset_index(drop=True)]
+    found = cache.update_all(twice, SCHEMA, place)
+    assert (found.items, found.encoded, found.reused) == (40, 30, 10)
+    assert found.levels == cache.update(rows, SCHEMA, place + "-at-once").levels
+    assert same(cache.lookup(rows, SCHEMA, place), cache.encode(rows, SCHEMA))
+
+
+def test_what_could_not_be_read_is_not_tried_again_by_the_next_chunk(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTRGAN__MEDIA_ROOT", str(tmp_path))
+    schema = Schema.parse({"id": "sku", "images": ["photo"], "attributes": {"a": {"kind": "categorical"}}})
+    rows = pd.DataFrame({"sku": ["1", "2"], "photo": ["gone.png", None], "a": ["x", "y"]})
+    found = cache.update_all([rows, rows], schema, place)
+    assert found.levels["image"] == cache.update(rows, schema, place + "-at-once").levels["image"]
+    assert found.levels["image"].missing == 1
+
+
+def test_the_hashes_of_a_part_are_read_once(place, monkeypatch):
+    rows = frame(10)
+    cache.update(rows, SCHEMA, place)
+    cache.lookup(rows, SCHEMA, place)
+    read = []
+    monkeypatch.setattr(cache.pq, "read_table", lambda *a, **k: read.append(a) or pq.ParquetFile(a[0]).read(**k))
+    sold = {"week": [[i] for i in range(10)], "paid": [[1000.0 + i] for i in range(10)], "review": [None] * 10}
+    cache.lookup(frame(10).assign(title=[f"unheard of {i}" for i in range(10)], **sold), SCHEMA, place)
+    assert not read, "nothing of these items is there, which the hashes say that were read before"

@@ -10,7 +10,7 @@ from small_catalog import SCHEMA, frame
 
 from attrgan.completion.complete import completions
 from attrgan.features import cache
-from attrgan.model.attribution import Withheld, wide_by_level
+from attrgan.model.attribution import Withheld
 from attrgan.model.generator import Hidden, Output
 from attrgan.model.inputs import Batch, Inputs, batch
 
@@ -50,10 +50,10 @@ def test_what_is_left_without_a_level_is_what_a_pass_says_that_never_saw_it(smal
     yes, names = torch.ones(len(tensors), dtype=torch.bool), small_model.vocabulary.values[name].values
     output = score()
     best = output.logits[name][:, : len(names)].topk(2).indices
-    asked = np.zeros((len(tensors), len(NAMES)), bool)
+    asked, every = np.zeros((len(tensors), len(NAMES)), bool), np.arange(len(tensors))
     asked[:, NAMES.index(name)] = True
     with torch.inference_mode():
-        left = Withheld(small_model, tensors, output, asked).left(name, np.arange(len(tensors)), best.numpy())
+        left = Withheld(small_model, tensors, output, asked).left(name, every, every, best.numpy())
     hidden = {"sequence": {"groups": {"sales": yes, "reviews": yes}}}
     hidden |= {"language": {"levels": dict.fromkeys(small_model.generator.vectors, yes)}}
     for level, how in hidden.items():
@@ -67,15 +67,6 @@ def test_what_is_left_without_a_level_is_what_a_pass_says_that_never_saw_it(smal
     tensors.codes[:, -1] = kept
     torch.testing.assert_close(left["attributes"], nothing, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(left["attributes"], output.logits[name].gather(1, best), atol=1e-3)
-
-
-def test_the_linear_scores_are_the_sum_of_their_levels(small_model, tensors, score):
-    output = score()
-    reading, wide = output.reading, small_model.generator.wide
-    with torch.inference_mode():
-        parts = wide_by_level(small_model.generator, tensors, output)
-        whole = wide(tensors, reading.shown, reading.groups, reading.text, reading.levels)
-    torch.testing.assert_close(sum(parts.values()), whole, atol=1e-5, rtol=1e-5)
 
 
 def test_shares_of_what_speaks_for_a_value_add_up_to_one(small_model, items):

@@ -44,9 +44,7 @@ def test_a_cell_that_is_read_several_times_is_read_as_it_would_be_each_time():
     seen = torch.rand(3, 2, 4, 5) < 0.6  # each query four times, each time with other tokens
     seen[..., 0] = True
     keys = fusion.keys(tokens)
-    row, attribute = torch.tensor([0, 2, 2]), torch.tensor([1, 0, 1])
-    cells = Cells(row, torch.tensor([0, 0, 1]), 2)
-    found = fusion.of_cells(queries[row, attribute], keys, seen[row, attribute], cells)
-    for i in range(4):
-        whole = fusion(queries, keys, seen[:, :, i])
-        torch.testing.assert_close(found[:, i], whole[row, attribute])
+    row, attribute, time = torch.tensor([[0, 1, 0], [0, 1, 2], [2, 0, 1], [2, 1, 3]]).T
+    found = fusion.of_cells(queries[row, attribute], keys, seen[row, attribute, time], Cells.of(row, 3))
+    for i, (r, a, t) in enumerate(zip(row, attribute, time, strict=True)):
+        torch.testing.assert_close(found[i], fusion(queries, keys, seen[:, :, t])[r, a])

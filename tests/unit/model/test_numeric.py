@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from attrgan.evaluation.calibration import choose_estimate
-from attrgan.model.numeric import NumericHead, ranks
+from attrgan.model.numeric import NumericHead, correlations, given
 from attrgan.model.vocabulary import Numbers
 from attrgan.schema import Schema
 
@@ -25,22 +25,49 @@ def head() -> NumericHead:
     numbers = {name: Numbers.fit(np.linspace(1, 100, 400), 0.05) for name in NAMES}
     edges = torch.stack([torch.from_numpy(n.edges).float() for n in numbers.values()])
     head = NumericHead(SCHEMA, numbers, edges, width=8)
-    torch.nn.init.normal_(head.linear)
+    rng = np.random.default_rng(0)
+    head.fit(np.clip(50 + 15 * related(rng, 400), 1, 100))
     return head
 
 
+def related(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """Three normal numbers, each a sum of one in common and one of its own: correlations of a half."""
+    return (rng.normal(size=(rows, 1)) + rng.normal(size=(rows, 3))) / 2**0.5
+
+
 def scores(head: NumericHead, numbers: list[float]) -> list[np.ndarray]:
-    queries = torch.ones(1, 3, 8)
-    found = head(queries, torch.tensor([numbers]), torch.tensor([[not np.isnan(n) for n in numbers]]))
-    return [score.detach().numpy()[0] for score in found]
+    expected = head.expected(torch.tensor([numbers]), torch.tensor([[not np.isnan(n) for n in numbers]]))
+    return [head.scores(i, torch.ones(8), expected[0, i]).detach().numpy() for i in range(3)]
 
 
-def test_ranks_have_mean_0_and_variance_1_over_the_training_values():
-    count = np.array([3, 4] * 30)
-    found = np.repeat(ranks(count), count)
-    assert found.mean() == pytest.approx(0, abs=1e-6)
-    assert found.std() == pytest.approx(1, abs=0.01)
-    assert (np.diff(ranks(count)) > 0).all()
+def test_correlations_are_found_although_half_the_numbers_are_missing():
+    rng = np.random.default_rng(1)
+    scores = torch.from_numpy(related(rng, 20_000))
+    known = torch.from_numpy(rng.random(scores.shape) < 0.5)
+    found = correlations(torch.where(known, scores, 0.0), known)
+    assert found.diagonal().tolist() == pytest.approx([1, 1, 1])
+    assert found[0, 1:].tolist() == pytest.approx([0.5, 0.5], abs=0.03)
+
+
+@pytest.mark.parametrize("seen", [[True, True, True], [False, True, True], [False, False, True], [False, False, False]])
+def test_a_number_is_expected_as_the_gaussian_of_the_visible_others_says(seen):
+    correlation = torch.tensor([[1, 0.5, 0.2], [0.5, 1, 0.7], [0.2, 0.7, 1]], dtype=torch.float64)
+    scores, visible = torch.tensor([[0.3, -1.2, 2.0]], dtype=torch.float64), torch.tensor([seen])
+    middle, variance = given(correlation, scores, visible)
+    for i in range(3):
+        others = [j for j in range(3) if seen[j] and j != i]
+        weights = np.linalg.solve(correlation[others][:, others].numpy(), correlation[others, i].numpy())
+        assert float(middle[0, i]) == pytest.approx(float(weights @ scores[0, others].numpy()))
+        assert float(variance[0, i]) == pytest.approx(1 - float(weights @ correlation[others, i].numpy()))
+
+
+def test_a_column_of_one_number_or_none_at_all_correlates_with_nothing(head):
+    numbers = np.random.default_rng(2).normal(50, 10, (100, 3))
+    numbers[:, 0], numbers[:, 1] = 7, np.nan
+    head.fit(numbers)
+    expected = head.expected(torch.tensor([[7.0, 20.0, 30.0]]), torch.ones(1, 3, dtype=torch.bool))
+    assert expected.isfinite().all()
+    assert expected[0, :2, 1].exp().tolist() == pytest.approx([1, 1], abs=0.01)
 
 
 def test_a_number_is_scored_by_the_others_but_never_by_itself_or_what_gives_it_away(head):
@@ -51,9 +78,8 @@ def test_a_number_is_scored_by_the_others_but_never_by_itself_or_what_gives_it_a
 
 
 def test_a_number_that_is_not_visible_says_nothing(head):
-    queries, numbers = torch.ones(1, 3, 8), torch.tensor([[10.0, 20.0, 30.0]])
-    hidden = torch.tensor([[False, True, True]])
-    one, other = (head(queries, n, hidden)[2] for n in (numbers, numbers + torch.tensor([80.0, 0, 0])))
+    numbers, hidden = torch.tensor([[10.0, 20.0, 30.0]]), torch.tensor([[False, True, True]])
+    one, other = (head.expected(n, hidden)[0, 2] for n in (numbers, numbers + torch.tensor([80.0, 0, 0])))
     torch.testing.assert_close(one, other)
 
 
@@ -61,7 +87,7 @@ def test_the_bell_prefers_bins_near_its_middle(head):
     for free in head.free:
         torch.nn.init.zeros_(free.weight)
         torch.nn.init.zeros_(free.bias)
-    torch.nn.init.zeros_(head.bell.weight)
+    torch.nn.init.constant_(head.start, 2.0)  # narrower than the values as a whole, and not in their middle
     score = scores(head, [float("nan")] * 3)[0]
     best = int(score.argmax())
     assert (np.diff(score[: best + 1]) >= 0).all()

@@ -126,7 +126,7 @@ def test_the_supervised_loss_is_the_mean_negative_log_likelihood_of_the_asked_ce
     small_model.generator.eval()
     output = small_model.generator(tensors, mask, z)
     target = losses.targets(tensors, small_model.generator, mask.cells)
-    total, each = losses.supervised(output, target)
+    total, each, cells = losses.supervised(output, target)
     by_hand = []
     for name in ("colour", "price"):
         chance = output.logits[name].softmax(-1)[torch.arange(30), target.index[name]]
@@ -134,12 +134,14 @@ def test_the_supervised_loss_is_the_mean_negative_log_likelihood_of_the_asked_ce
         assert each[name] == pytest.approx(by_hand[-1], rel=1e-4)
     assert float(total) == pytest.approx(np.mean(by_hand), rel=1e-4)
     assert set(each) == {"colour", "price"}
+    assert cells == 60
 
 
 def test_an_unlisted_value_is_to_be_found_where_it_stands_in_the_title(small_model, tensors):
-    rng = np.random.default_rng(0)
+    generator, vocabulary = small_model.generator, small_model.vocabulary
+    chances = losses.unlisted_chances(generator, vocabulary, len(tensors), np.random.default_rng(0), rate=1.0)
     mask = hidden(["brand"])
-    mask.unlisted = losses.choose_unlisted(tensors, small_model.generator, small_model.vocabulary, rng, rate=1.0)
+    mask.unlisted = losses.choose_unlisted(tensors, generator, vocabulary, chances)
     assert mask.unlisted["brand"].any()
     right = losses.targets(tensors, small_model.generator, mask.cells, mask.unlisted).index["brand"]
     known = len(small_model.vocabulary.values["brand"].values)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_catalog import OPTIONS, SCHEMA, catalog, with_gaps
+from small_catalog import OPTIONS, SCHEMA, TINY, catalog, with_gaps
 
 from attrgan.errors import CatalogError
 from attrgan.evaluation.splits import split
@@ -22,6 +23,8 @@ from attrgan.lake.catalog import to_frame
 from attrgan.model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses
+from attrgan.training.distributed import ALONE, Workers, connect
+from attrgan.training.run import Checkpoints
 from attrgan.training.train import Options, Trainer, train, was_used
 
 ROWS = 120
@@ -83,10 +86,11 @@ def interrupted_after(epoch: int):
 
 def test_a_resumed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path, trained):
     options = dataclasses.replace(OPTIONS, epochs=3)
+    resuming = Checkpoints(tmp_path / "c", resume=True)
     for epoch in (1, 2):
         with pytest.raises(Killed):
-            run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(epoch), resume=True)
-    run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)
+            run(tmp_path / "dead", options, checkpoints=resuming, say=interrupted_after(epoch))
+    run(tmp_path / "again", options, checkpoints=resuming)
     assert weights(tmp_path / "again") == weights(trained)
     log = [json.loads(x) for x in (tmp_path / "again" / "training_log.jsonl").read_text().splitlines()]
     undisturbed = [json.loads(x) for x in (trained / "training_log.jsonl").read_text().splitlines()]
@@ -114,16 +118,16 @@ def test_a_training_killed_after_its_last_checkpoint_ends_as_an_undisturbed_one(
     last = json.loads((undisturbed / "training_log.jsonl").read_text().splitlines()[-1])["epoch"]
     assert (last < options.epochs) == ("patience" in changes)
 
-    def save_and_die(folder: Path, epoch: int, *rest) -> None:
-        save(folder, epoch, *rest)
+    def save_and_die(place: Path, epoch: int, *rest) -> None:
+        save(place, epoch, *rest)
         if epoch == last:
             raise Killed
 
     save = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", save_and_die)
     with pytest.raises(Killed):
-        run(tmp_path / "dead", options, checkpoints=tmp_path / "c")
-    again = run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)
+        run(tmp_path / "dead", options, checkpoints=Checkpoints(tmp_path / "c"))
+    again = run(tmp_path / "again", options, checkpoints=Checkpoints(tmp_path / "c", resume=True))
     assert weights(again) == weights(undisturbed)
     assert (again / "training_log.jsonl").read_text() == (undisturbed / "training_log.jsonl").read_text()
 
@@ -131,30 +135,33 @@ def test_a_training_killed_after_its_last_checkpoint_ends_as_an_undisturbed_one(
 def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path, trained):
     options = dataclasses.replace(OPTIONS, epochs=3)
     with pytest.raises(Killed):
-        run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(2))
+        run(tmp_path / "dead", options, checkpoints=Checkpoints(tmp_path / "c"), say=interrupted_after(2))
     found = sorted((tmp_path / "c").glob("epoch-*.safetensors"))
     assert len(found) == checkpoint.KEEP == 2
     found[-1].write_bytes(found[-1].read_bytes()[:1000])
-    states, notes = checkpoint.load(tmp_path / "c")
+    states, notes = checkpoint.load(tmp_path / "c", lambda _: None)
     assert notes["epoch"] == 1
     assert states["generator"]
-    run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)
+    run(tmp_path / "again", options, checkpoints=Checkpoints(tmp_path / "c", resume=True))
     assert weights(tmp_path / "again") == weights(trained)
 
 
 def test_without_a_readable_checkpoint_training_starts_anew(tmp_path):
-    (tmp_path / "epoch-00001.safetensors").write_bytes(b"")
-    (tmp_path / "epoch-00002.safetensors").write_bytes(b"\x80\x04\x95pickle")
-    assert checkpoint.load(tmp_path) is None
+    said: list[str] = []
+    for content in (b"", b"\x80\x04\x95pickle"):
+        digest = hashlib.sha256(content).hexdigest()[:32]
+        (tmp_path / f"epoch-00001-step-00000001-{digest}.safetensors").write_bytes(content)
+    assert checkpoint.load(tmp_path, said.append) is None
+    assert len(said) == 2
     assert checkpoint.load(tmp_path / "nowhere") is None
 
 
 def test_a_checkpoint_of_another_catalog_or_other_options_is_not_resumed(tmp_path):
     options = dataclasses.replace(OPTIONS, epochs=3)
     with pytest.raises(Killed):
-        run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(1))
+        run(tmp_path / "dead", options, checkpoints=Checkpoints(tmp_path / "c"), say=interrupted_after(1))
     other = to_frame(with_gaps(catalog(ROWS, seed=5)), SCHEMA)
-    resumed = run(tmp_path / "resumed", options, other, checkpoints=tmp_path / "c", resume=True)
+    resumed = run(tmp_path / "resumed", options, other, checkpoints=Checkpoints(tmp_path / "c", resume=True))
     anew = run(tmp_path / "anew", options, other)
     assert weights(resumed) == weights(anew)
 
@@ -170,7 +177,7 @@ def test_without_an_adversary_d_gives_g_no_gradient(tmp_path):
             parameter.data *= d_scale
         trainer.generator.train()
         torch.manual_seed(0)
-        trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
+        trainer.step(trainer.data.parts.train[:16], np.random.default_rng(0))
         return torch.cat([p.detach().flatten() for p in trainer.generator.parameters()])
 
     assert torch.equal(after_a_step(0.0, 1.0), after_a_step(0.0, -5.0))
@@ -183,13 +190,13 @@ def test_d_takes_no_step_on_the_loss_of_g_and_g_none_on_the_loss_of_d(monkeypatc
     trainer.generator.train()
     before = copy.deepcopy(trainer.discriminator.state_dict())
     monkeypatch.setattr(trainer, "_discriminate", lambda *_: (0.0, 0.5))
-    trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
+    trainer.step(trainer.data.parts.train[:16], np.random.default_rng(0))
     after = trainer.discriminator.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     monkeypatch.undo()
-    monkeypatch.setattr(losses, "supervised", lambda output, *_: (output.context.sum() * 0, {}))
+    monkeypatch.setattr(losses, "supervised", lambda output, *_: (output.context.sum() * 0, {}, 1))
     trainer.options = dataclasses.replace(trainer.options, adversarial_weight=0.0)
-    trainer._step(trainer.data.parts.train[:16], np.random.default_rng(0))
+    trainer.step(trainer.data.parts.train[:16], np.random.default_rng(0))
     assert any(not torch.equal(before[n], v) for n, v in trainer.discriminator.state_dict().items())
 
 
@@ -329,8 +336,10 @@ def test_the_relativistic_loss_is_logged_checkpointed_and_scored_as_the_standard
     assert found["loss"] == "relativistic"
     assert 0 <= found["discriminator_accuracy"] <= 1
     with pytest.raises(Killed):
-        run(tmp_path / "dead", options, checkpoints=tmp_path / "c", say=interrupted_after(1))
-    assert weights(run(tmp_path / "again", options, checkpoints=tmp_path / "c", resume=True)) == weights(folder)
+        run(tmp_path / "dead", options, checkpoints=Checkpoints(tmp_path / "c"), say=interrupted_after(1))
+    assert weights(run(tmp_path / "again", options, checkpoints=Checkpoints(tmp_path / "c", resume=True))) == weights(
+        folder
+    )
     assert weights(run(tmp_path / "standard")) != weights(folder)
 
 
@@ -340,3 +349,36 @@ def test_holdout_rows_are_completed_several_times_and_judged_as_wholes(trained):
     for name in ("energy_score", "two_sample", "jensen_shannon", "pairs", "triples"):
         assert {"one_by_one", "alone"} <= set(found[name])
     assert found["inside_expected"] == pytest.approx(4 / 6)
+
+
+def step_of(options: Options, workers: Workers = ALONE) -> dict[str, float]:
+    """The losses of one step on complete rows."""
+    frame = to_frame(catalog(ROWS), SCHEMA)
+    trainer = Trainer(SCHEMA, frame, cache.encode(frame, SCHEMA), options, workers=workers)
+    trainer.generator.train()
+    return trainer.step(trainer.data.parts.train[:16], trainer.seed(1))
+
+
+def test_a_batch_in_pieces_has_the_loss_of_the_whole_one():
+    still = dataclasses.replace(TINY, dropout=0.0, wide_dropout=0.0, vector_dropout=0.0)
+    whole, pieces = (step_of(dataclasses.replace(OPTIONS, size=still, accumulate=n)) for n in (1, 3))
+    assert pieces["supervised"] == pytest.approx(whole["supervised"], rel=0.02)
+    assert pieces["loss_d"] == pytest.approx(whole["loss_d"], rel=0.05)
+
+
+def test_mixed_precision_has_nearly_the_losses_of_full_precision():
+    full = step_of(OPTIONS)
+    mixed = step_of(dataclasses.replace(OPTIONS, mixed_precision="bf16"), connect("cpu", "bf16"))
+    assert mixed["supervised"] == pytest.approx(full["supervised"], rel=0.02)
+    assert mixed["supervised"] != full["supervised"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_and_training_goes_on(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    said: list[str] = []
+    folder = run(tmp_path / "model", checkpoints=Checkpoints(tmp_path / "c"), say=said.append)
+    assert (folder / "model.safetensors").exists()
+    assert sum("no space left on device" in line for line in said) == OPTIONS.epochs

@@ -18,6 +18,7 @@ from attrgan.lake.catalog import to_frame
 from attrgan.model.levels import piecewise
 from attrgan.schema import Schema
 from attrgan.training import checkpoint
+from attrgan.training.run import Checkpoints
 from attrgan.training.train import load_origin, train, was_used
 from attrgan.training.trainer import Trainer
 from attrgan.training.transfer import Origin
@@ -220,9 +221,9 @@ def test_a_checkpoint_without_this_origin_is_not_resumed(tmp_path, origin, monke
     save = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", save_and_die)
     with pytest.raises(Killed):
-        run(tmp_path / "dead", None, checkpoints=tmp_path / "c")
+        run(tmp_path / "dead", None, checkpoints=Checkpoints(tmp_path / "c"))
     monkeypatch.undo()
-    resumed = run(tmp_path / "resumed", origin, checkpoints=tmp_path / "c", resume=True)
+    resumed = run(tmp_path / "resumed", origin, checkpoints=Checkpoints(tmp_path / "c", resume=True))
     anew = run(tmp_path / "anew", origin)
     assert (resumed / "model.safetensors").read_bytes() == (anew / "model.safetensors").read_bytes()
 
