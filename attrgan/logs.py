@@ -88,6 +88,7 @@ class ToStandardError(logging.StreamHandler):  # type: ignore[type-arg]
 
     @property
     def stream(self) -> Any:
+        """Standard error at this moment: tests and progress bars put another in its place."""
         return sys.stderr
 
 
