@@ -33,22 +33,27 @@ def begin(verb: str) -> None:
     """Sets the log of this process up for a verb."""
     from attrgan.config import Log, settings
 
-    _given.clear()
+    forget()
     _given.update({"verb": verb, **_of_the_scheduler()})
-    _about.set(None)
     try:
         chosen = settings().log
     except AttrGANError:  # the verb says so if it needs the settings
         chosen = Log()
-    handler = _ToStandardError()
+    handler = ToStandardError()
     handler.setFormatter(_Json() if chosen.format == "json" else _Text())
     root = logging.getLogger()
-    for other in [h for h in root.handlers if isinstance(h, _ToStandardError)]:
+    for other in [h for h in root.handlers if isinstance(h, ToStandardError)]:
         root.removeHandler(other)
     root.addHandler(handler)
     collected = chosen.format == "json" or len(_given) > 1
     logging.getLogger("attrgan").setLevel((chosen.level or ("info" if collected else "warning")).upper())
     logging.captureWarnings(True)
+
+
+def forget() -> None:
+    """Forgets what the lines were about."""
+    _given.clear()
+    _about.set(None)
 
 
 def about(**fields: Any) -> None:
@@ -75,7 +80,7 @@ def _of_the_scheduler() -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-class _ToStandardError(logging.StreamHandler):  # type: ignore[type-arg]
+class ToStandardError(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to standard error as it is when a line is written."""
 
     def __init__(self) -> None:
@@ -83,6 +88,7 @@ class _ToStandardError(logging.StreamHandler):  # type: ignore[type-arg]
 
     @property
     def stream(self) -> Any:
+        """Standard error at this moment: tests and progress bars put another in its place."""
         return sys.stderr
 
 

@@ -1,5 +1,6 @@
 """Real models for every test that needs one, trained once per session."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -56,6 +57,19 @@ def fresh_settings() -> object:
     settings.cache_clear()
     yield
     settings.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def fresh_log() -> object:
+    """A command sets the log of its process up; a test that ran one leaves it as it was."""
+    from attrgan import logs
+
+    yield
+    root = logging.getLogger()
+    root.handlers[:] = [h for h in root.handlers if not isinstance(h, logs.ToStandardError)]
+    logging.getLogger("attrgan").setLevel(logging.NOTSET)
+    logging.captureWarnings(False)
+    logs.forget()
 
 
 @pytest.fixture

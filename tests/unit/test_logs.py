@@ -13,18 +13,6 @@ from attrgan.errors import GateError
 from attrgan.lake.manifest import Result, step
 
 
-@pytest.fixture(autouse=True)
-def restored():
-    """The loggers as they were."""
-    root, own = logging.getLogger(), logging.getLogger("attrgan")
-    before = (list(root.handlers), own.level)
-    yield
-    root.handlers[:], own.level = before
-    logging.captureWarnings(False)
-    logs._given.clear()
-    logs.about()
-
-
 @pytest.fixture
 def lines(monkeypatch, capsys):
     """What the verb `complete` writes to standard error in JSON while something is done."""
