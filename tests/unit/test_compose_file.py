@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = Path(str(files("compose") / "docker-compose"))
+"""The program itself: the command that the package installs ends with 0 whatever happened."""
 IMAGES = ROOT / "docker" / "debian" / "images.env"
 
 
@@ -17,7 +20,7 @@ def compose(*files: Path, extra: str = "", folder: Path) -> subprocess.Completed
     more = folder / "extra.env"
     more.write_text(extra)
     given = [f"--env-file={file}" for file in (*files, more)]
-    command = [str(Path(sys.executable).with_name("docker-compose")), "--project-directory", str(ROOT)]
+    command = [str(COMPOSE), "--project-directory", str(ROOT)]
     clean = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     config = [*command, *given, "config", "--format", "json"]
     return subprocess.run(config, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
