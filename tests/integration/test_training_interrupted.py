@@ -45,7 +45,10 @@ def training(given: Path, out: str, *more: str) -> subprocess.Popen:
 
 
 def ended(process: subprocess.Popen) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=600)
+    finally:
+        process.kill()  # one that hangs does not outlive its test
     return process.returncode, out, err
 
 

@@ -44,7 +44,10 @@ def attrgan_train(given: Path, out: Path) -> list[str]:
 
 
 def ended(process: subprocess.Popen) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=600)
+    finally:
+        process.kill()  # one that hangs does not outlive its test
     return process.returncode, out, err
 
 

@@ -13,11 +13,9 @@ STATES = {"generator": {"a.weight": torch.arange(6.0).reshape(2, 3)}, "random": 
 
 @pytest.fixture(params=["folder", "object store"])
 def place(request, tmp_path):
-    if request.param == "folder":
-        return str(tmp_path / ".checkpoints")
-    place = f"memory://{request.node.name}/.checkpoints"
-    yield place
-    checkpoint.clear(place)
+    root = str(tmp_path) if request.param == "folder" else f"memory://{tmp_path.name}"
+    yield f"{root}/.checkpoints"
+    checkpoint.clear(f"{root}/.checkpoints")
 
 
 def silent(line: str) -> None:
