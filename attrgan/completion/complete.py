@@ -39,7 +39,7 @@ MAX_NEIGHBOURS = 3
 """Neighbours named in the evidence of a cell."""
 CHUNK_ROWS = 20_000
 """Rows completed at a time: what bounds the memory. The feature cache is read once per chunk, so few are better."""
-_JSON = json.JSONEncoder(ensure_ascii=False)
+_JSON = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` would make one for every cell
 ANSWER = {
     "attribute": pa.string(),
     "value": pa.string(),
@@ -310,8 +310,8 @@ def _provenance(
     carried = answer.carried or Carried.nothing(len(answer.rows))
     sources, evidence = [], []
     cells = zip(
-        answer.rows.tolist(), answer.span.tolist(), answer.runners_up, answer.neighbours, answer.voted.tolist(), carried.shares, carried.by,
-        strict=True,
+        answer.rows.tolist(), answer.span.tolist(), answer.runners_up, answer.neighbours, answer.voted.tolist(),
+        carried.shares, carried.by, strict=True,
     )  # fmt: skip
     for i, (row, (token, length), others, near, voted, levels, by) in enumerate(cells):
         found: dict[str, Any] = {}

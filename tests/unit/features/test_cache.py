@@ -153,3 +153,11 @@ def test_a_catalog_without_text_and_sequences_has_features_too(place):
     rows = frame(7)
     assert cache.update(rows, schema, place).encoded == 0
     assert cache.lookup(rows, schema, place).num_rows == 7
+
+
+def test_an_item_has_the_hash_that_it_always_had():
+    cells = pd.Series([[1, 2.5], None, b"\x00y"], dtype=object)
+    items = pd.DataFrame({"a": ["x", "x", None], "b": [1.5, np.nan, 2.0], "c": cells})
+    found = cache.content_hashes(items, ["a", "b", "c"], np.array([[1, 2], [1, 2], [3, 4]], np.uint8))
+    expected = ["c7c767ab865be88db160989414cbe0f0", "466ee9fbdd3e64c902aaeb31e7392d41"]
+    assert [*found] == [*expected, "bb725134ff3668b67752b2250cfeca3e"], "another one would encode every catalog again"
