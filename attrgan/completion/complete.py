@@ -31,7 +31,7 @@ MOST_SAMPLES = 100
 """Joint completions of an item that can be asked for."""
 MAX_NEIGHBOURS = 3
 """Neighbours named in the evidence of a cell."""
-_JSON = json.JSONEncoder(ensure_ascii=False)
+_JSON = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` would make one for every cell
 ANSWER = {
     "attribute": pa.string(),
     "value": pa.string(),
@@ -233,8 +233,8 @@ def _provenance(
     carried = answer.carried or Carried.nothing(len(answer.rows))
     sources, evidence = [], []
     cells = zip(
-        answer.rows.tolist(), answer.span.tolist(), answer.runners_up, answer.neighbours, answer.voted.tolist(), carried.shares, carried.by,
-        strict=True,
+        answer.rows.tolist(), answer.span.tolist(), answer.runners_up, answer.neighbours, answer.voted.tolist(),
+        carried.shares, carried.by, strict=True,
     )  # fmt: skip
     for i, (row, (token, length), others, near, voted, levels, by) in enumerate(cells):
         found: dict[str, Any] = {}

@@ -137,9 +137,7 @@ class Withheld:
         gain = _margin(full)[:, None] - _margin(scores)
         return _as_shares(list(left), gain.cpu().numpy(), (scores.argmax(2) > 0).cpu().numpy())
 
-    def left(
-        self, name: str, rows: np.ndarray, cells: np.ndarray, best: np.ndarray
-    ) -> dict[Level, torch.Tensor]:
+    def left(self, name: str, rows: np.ndarray, cells: np.ndarray, best: np.ndarray) -> dict[Level, torch.Tensor]:
         """Level → the scores that candidates have without it, float32 (n, k); arguments as in `of_values`."""
         generator, output, size = self.model.generator, self.output, len(self.model.vocabulary.values[name].values)
         at, candidate = tensor(rows), tensor(best)

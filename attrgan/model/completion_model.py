@@ -127,7 +127,8 @@ class CompletionModel:
         values = self.generator.values()
         strangers = self.strangers(inputs)
         parts: dict[str, list[Prediction]] = {name: [] for name in self.schema.attributes}
-        rows, spans = np.flatnonzero(wanted.any(1)), [list(self.schema.attributes).index(n) for n in self.generator.open]
+        rows = np.flatnonzero(wanted.any(1))
+        spans = [i for i, name in enumerate(self.schema.attributes) if name in self.generator.open]
         # like lengths share a batch, and so do those whose spans nobody asks for
         rows = rows[np.lexsort((np.diff(inputs.token_offsets)[rows], wanted[np.ix_(rows, spans)].any(1)))]
         for start in range(0, len(rows), BATCH):
@@ -174,9 +175,7 @@ class CompletionModel:
             return None
         return self.generator.embed_strings(*encode_strings(inputs.strangers, self.vocabulary))
 
-    def _answer(
-        self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, output: Output
-    ) -> Prediction:
+    def _answer(self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, output: Output) -> Prediction:
         if not self._can_answer(name, output):
             return _no_answer(rows)
         scores = output.logits[name] / self.temperature[name]

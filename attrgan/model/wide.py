@@ -140,9 +140,7 @@ class Wide(nn.Module):
             features.append((at, start + column * (edges.shape[1] + 1) + knot, torch.full((len(at),), 0.5)))
         return features
 
-    def votes(
-        self, batch: Batch, name: str, size: int, text: torch.Tensor, rows: torch.Tensor | slice
-    ) -> torch.Tensor:
+    def votes(self, batch: Batch, name: str, size: int, text: torch.Tensor, rows: torch.Tensor | slice) -> torch.Tensor:
         """What the neighbours of some rows add to the scores of a categorical attribute's values, float32 (n, size).
 
         A softmax over the cosines of the neighbours that know the attribute, times a weight learned per attribute that

@@ -182,3 +182,11 @@ def test_the_hashes_of_a_part_are_read_once(place, monkeypatch):
     sold = {"week": [[i] for i in range(10)], "paid": [[1000.0 + i] for i in range(10)], "review": [None] * 10}
     cache.lookup(frame(10).assign(title=[f"unheard of {i}" for i in range(10)], **sold), SCHEMA, place)
     assert not read, "nothing of these items is there, which the hashes say that were read before"
+
+
+def test_an_item_has_the_hash_that_it_always_had():
+    cells = pd.Series([[1, 2.5], None, b"\x00y"], dtype=object)
+    items = pd.DataFrame({"a": ["x", "x", None], "b": [1.5, np.nan, 2.0], "c": cells})
+    found = cache.content_hashes(items, ["a", "b", "c"], np.array([[1, 2], [1, 2], [3, 4]], np.uint8))
+    expected = ["c7c767ab865be88db160989414cbe0f0", "466ee9fbdd3e64c902aaeb31e7392d41"]
+    assert [*found] == [*expected, "bb725134ff3668b67752b2250cfeca3e"], "another one would encode every catalog again"

@@ -97,3 +97,15 @@ def test_an_answer_that_would_have_been_another_without_the_sequence_has_it_as_s
         levels = json.loads(evidence).get("levels", {})
         if source in ("sequence", "image"):
             assert max(levels, key=levels.get) == source
+
+
+def test_cells_that_are_asked_alone_get_the_scores_of_a_pass_that_asks_all(small_model, inputs, tensors, score):
+    cells, whole = torch.rand(len(tensors), len(NAMES)) < 0.3, score()
+    nothing = Hidden(torch.zeros_like(cells))
+    z = torch.zeros(len(tensors), len(NAMES), small_model.generator.size.noise)
+    with torch.inference_mode():
+        asked = small_model.generator.eval()(tensors, nothing, z, small_model.strangers(inputs), asked=cells)
+    for i, name in enumerate(NAMES):
+        torch.testing.assert_close(asked.logits[name], whole.logits[name][cells[:, i]], atol=1e-4, rtol=1e-4)
+        if name in whole.votes:
+            torch.testing.assert_close(asked.votes[name], whole.votes[name][cells[:, i]])
