@@ -34,6 +34,11 @@ class NumericHead(nn.Module):
         for i, n in enumerate(numbers.values()):
             self.register_buffer(f"ranks_{i}", torch.from_numpy(ranks(n.count)), persistent=False)
 
+    def forward(self, queries: torch.Tensor, numbers: torch.Tensor, visible: torch.Tensor) -> list[torch.Tensor]:
+        """Scores per attribute, float32 (B, bins), of queries float32 (B, M, D); the others as in `shift`."""
+        shift = self.shift(numbers, visible)
+        return [self.scores(i, queries[:, i], shift[:, i]) for i in range(len(self.free))]
+
     def shift(self, numbers: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
         """How far the other numbers move each location, float32 (B, M).
 
