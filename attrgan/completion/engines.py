@@ -103,7 +103,8 @@ def local(
     model: "CompletionModel", rows: Rows, first: int, last: int, job: Job, stage: Path, progress: Progress | None = None
 ) -> Counts:
     """Completes the rows first … last one chunk after the other in this process; returns the counts."""
-    completer, total, done = Completer(model, job, rows.schema), {}, 0
+    completer, done = Completer(model, job, rows.schema), 0
+    total: Counts = {}
     with frozen(), Files(stage) as files:
         for chunk in rows.chunks(first, last, CHUNK_ROWS):
             total = complete.add(total, completer.complete(chunk, files.write))

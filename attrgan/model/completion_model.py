@@ -128,7 +128,7 @@ class CompletionModel:
         strangers = self.strangers(inputs)
         parts: dict[str, list[Prediction]] = {name: [] for name in self.schema.attributes}
         rows = np.flatnonzero(wanted.any(1))
-        spans = [i for i, name in enumerate(self.schema.attributes) if name in self.generator.open]
+        spans = np.flatnonzero([name in self.generator.open for name in self.schema.attributes])
         # like lengths share a batch, and so do those whose spans nobody asks for
         rows = rows[np.lexsort((np.diff(inputs.token_offsets)[rows], wanted[np.ix_(rows, spans)].any(1)))]
         for start in range(0, len(rows), BATCH):

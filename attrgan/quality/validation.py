@@ -114,8 +114,8 @@ def _write_rows(
     nulls: Counter[str] = Counter()
     with Files(stage, CHUNK_ROWS) as files:
         for chunk in received.chunks():
-            rows = slice(chunk.first, chunk.first + chunk.typed.num_rows)
-            aside, removes = quarantined[rows], received.removes[rows]
+            here = slice(chunk.first, chunk.first + chunk.typed.num_rows)
+            aside, removes = quarantined[here], received.removes[here]
             valid = _typed_rows(chunk.typed, chunk.wrong, ~aside)
             files.write("valid", valid)
             files.write("quarantine", _quarantine(chunk, aside, why))
