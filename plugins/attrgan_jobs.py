@@ -20,6 +20,7 @@ from airflow.providers.cncf.kubernetes.operators.job import KubernetesJobOperato
 from airflow.providers.cncf.kubernetes.triggers.job import KubernetesJobTrigger
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from attrgan_lineage import LineageMixin
 from attrgan_pods import DEADLINE_SECONDS, exit_code, story
 from attrgan_tasks import FINAL, check_result, flat
 from kubernetes.client import ApiException
@@ -38,7 +39,7 @@ INDEX = "batch.kubernetes.io/job-completion-index"
 JOB = "batch.kubernetes.io/job-name"
 
 
-class AttrganJobOperator(KubernetesJobOperator):
+class AttrganJobOperator(LineageMixin, KubernetesJobOperator):
     """A Job that runs one `attrgan` verb in several pods as one torch process group.
 
     Args:
