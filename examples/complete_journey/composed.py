@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import requests
 from deltalake import DeltaTable
 from dotenv import dotenv_values
@@ -84,8 +85,8 @@ def main() -> int:
             console.print(f"It failed: {error}", markup=False)
             return 1
     table = DeltaTable(f"s3://{bucket}/warehouse/completed", storage_options=keys | _HERE | {"aws_endpoint_url": s3})
-    rows = table.to_pyarrow_table(columns=["dt"])["dt"].value_counts().to_pylist()
-    published = {str(row["values"]): row["counts"] for row in rows}
+    files = pa.table(table.get_add_actions(flatten=True)).to_pandas()
+    published = files.groupby(files["partition.dt"].astype(str))["num_records"].sum().to_dict()
     console.print(f"published {published} in s3://{bucket}/warehouse/completed", highlight=False)
     return 0 if set(journey.nights) <= set(published) else 1
 
