@@ -41,6 +41,7 @@ def begin(verb: str) -> None:
         chosen = Log()
     handler = ToStandardError()
     handler.setFormatter(_Json() if chosen.format == "json" else _Text())
+    handler.addFilter(_is_heard)
     root = logging.getLogger()
     for other in [h for h in root.handlers if isinstance(h, ToStandardError)]:
         root.removeHandler(other)
@@ -69,6 +70,11 @@ def fields() -> dict[str, Any]:
 def in_json() -> bool:
     """Whether the log is one of JSON lines."""
     return any(isinstance(h.formatter, _Json) for h in logging.getLogger().handlers)
+
+
+def _is_heard(record: logging.LogRecord) -> bool:
+    """Whether a line is ours or a warning, whatever levels a library has set."""
+    return record.levelno >= logging.WARNING or record.name.split(".")[0] == "attrgan"
 
 
 def _of_the_scheduler() -> dict[str, Any]:

@@ -171,7 +171,8 @@ def _kind(error: BaseException) -> str:
 
 def _is_of_a_table(error: BaseException) -> bool:
     """Whether an error comes from deltalake's client of object stores, which knows only words."""
-    return isinstance(error, OSError) and any(words in str(error) for words in ("Error performing", _NO_CHAIN))
+    words = ("Generic S3 error", "Error performing", _NO_CHAIN)
+    return isinstance(error, OSError) and any(some in str(error) for some in words)
 
 
 def _at(bucket: str | None) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from attrgan.model.generator import Generator, Output
 
 LEVELS = ("text", "language", "image", "sequence", "attributes", "neighbours")
+NOTHING = 1e-3
+"""Log-odds below which nothing spoke for a value: what is left then is rounding, of which shares would be noise."""
 Level = str
 
 
@@ -216,7 +218,8 @@ def _logit(probability: np.ndarray) -> np.ndarray:
 def _as_shares(levels: list[Level], gain: np.ndarray, another: np.ndarray) -> Carried:
     """Shares of what each level gains, (n, L); `another`, bool (n, L): without it the answer would not be the same."""
     gain = gain.astype(np.float64)
-    shares = np.round(gain / np.maximum(gain.clip(min=0).sum(1, keepdims=True), 1e-6), 2)
+    total = gain.clip(min=0).sum(1, keepdims=True)
+    shares = np.round(np.where(total > NOTHING, gain / np.maximum(total, NOTHING), 0.0), 2)
     largest = gain.argmax(1)
     carried = another[np.arange(len(gain)), largest] & (gain.max(1) > 0)
     found = [{level: s for level, s in zip(levels, row, strict=True) if s} for row in shares.tolist()]

@@ -35,7 +35,7 @@ class Workers:
         self.accelerator = accelerator
         self.rank = accelerator.process_index if accelerator else 0
         self.count = accelerator.num_processes if accelerator else 1
-        self.device = str(accelerator.device) if accelerator else device
+        self.device = device if accelerator is None or device == "cpu" else str(accelerator.device)
 
     @property
     def first(self) -> bool:
