@@ -135,7 +135,7 @@ def _known(place: str) -> Iterator[Place]:
         found = _manifest(folder) or {}
         yield Place(place, found.get("counts", {}).get(FILES.get(found.get("verb", ""), {}).get(name)))
     elif (found := _manifest(place)) and found["verb"] in FILES:
-        yield from (Place(f"{place}/{f}", found["counts"].get(n)) for f, n in FILES[found["verb"]].items())
+        yield from (Place(f"{place}/{f}", found.get("counts", {}).get(n)) for f, n in FILES[found["verb"]].items())
     else:
         yield Place(place)
 
@@ -172,12 +172,13 @@ def _input(place: Place, verb: str, manifest: dict[str, Any]) -> Any:
     facets: dict[str, Any] = {}
     missing = manifest.get("counts", {}).get("attributes", {}) if verb == "complete" else {}
     if name.endswith("valid.parquet") and missing:
-        place.rows, place.nulls = manifest["counts"]["rows"], {n: a["missing_before"] for n, a in missing.items()}
+        place.rows, place.nulls = manifest["counts"].get("rows"), {n: a["missing_before"] for n, a in missing.items()}
     if place.rows is not None:
         columns = {column: metrics.ColumnMetrics(nullCount=n) for column, n in place.nulls.items()}
         facets["dataQualityMetrics"] = metrics.DataQualityMetricsInputDatasetFacet(columns, rowCount=place.rows)
     if verb in GATES and manifest and not namespace.startswith("mlflow"):
-        said = assertions.Assertion(f"attrgan {verb}", not manifest["refused"], description=manifest["refused"])
+        refused = manifest.get("refused")
+        said = assertions.Assertion(f"attrgan {verb}", not refused, description=refused)
         facets["dataQualityAssertions"] = assertions.DataQualityAssertionsDatasetFacet([said])
     return event_v2.InputDataset(namespace, name, facets=_versioned(version), inputFacets=facets)
 

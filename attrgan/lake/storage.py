@@ -87,7 +87,7 @@ def read_bytes(place: str | Path) -> bytes | None:
     try:
         with fs.open(path, "rb") as file:
             return bytes(file.read())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
