@@ -350,11 +350,12 @@ class Trainer:
         """Puts them back; where there were another number of processes, those of the epoch's beginning stay."""
         if len(states["own"]) != self.workers.count:
             return
-        torch.set_rng_state(states["own"][self.workers.rank])
+        # copies, since torch reads states in words, and a row of a file that was read need not begin at one: it crashed
+        torch.set_rng_state(states["own"][self.workers.rank].clone())
         if self.workers.device != "cpu" and "gpu" in states:
-            torch.cuda.set_rng_state(states["gpu"][self.workers.rank])
+            torch.cuda.set_rng_state(states["gpu"][self.workers.rank].clone())
         if self.noise:
-            self.noise.set_state(states["shared"])
+            self.noise.set_state(states["shared"].clone())
 
     def fingerprint(self) -> str:
         """What a checkpoint must share with this training to be gone on from: options, origin, schema and rows."""
