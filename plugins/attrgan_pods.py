@@ -89,15 +89,16 @@ class AttrganPodOperator(LineageMixin, KubernetesPodOperator):
             AirflowFailException: bad input or a gate that says no: a retry would not help.
             AirflowException: anything else, a missing manifest among it: tried again.
         """
-        if self._killed or not remote_pod:
+        seen = remote_pod or pod  # the provider has no remote pod where it met a 404
+        if self._killed or not seen:
             return
-        now = self._as_it_is(remote_pod)
+        now = self._as_it_is(seen)
         if now is None or now.status.phase not in PodPhase.terminal_states:
-            self._read_pod_events(remote_pod, reraise=False)
+            self._read_pod_events(seen, reraise=False)
             if now:
                 self.patch_already_checked(now, reraise=False)
                 self.pod_manager.delete_pod(now)
-            raise AirflowException(story(now, remote_pod.metadata.name, self.base_container_name, sys.exception()))
+            raise AirflowException(story(now, seen.metadata.name, self.base_container_name, sys.exception()))
         lacking: AirflowException | None = None
         if now.status.phase == PodPhase.SUCCEEDED:
             try:

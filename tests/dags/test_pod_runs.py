@@ -222,7 +222,8 @@ def test_a_rough_night_ends_well(runs):
     ],
 )
 def test_a_pod_that_was_lost_is_tried_again_and_the_log_says_what_happened(runs, said):
-    assert said in runs["rough night"].log
+    log = runs["rough night"].log
+    assert said in log, "\n".join(line for line in log.splitlines() if "pod" in line.lower() and "fail" in line.lower())
 
 
 def test_a_pod_whose_creation_was_not_answered_is_taken_and_not_made_twice(runs, cluster):
