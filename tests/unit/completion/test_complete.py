@@ -178,7 +178,9 @@ def test_the_manifest_counts_what_is_there(table, results, small_model):
 
 def without_times(completions: pa.Table) -> list[dict]:
     rows = completions.drop_columns(["completed_at", "run_id"]).to_pylist()
-    return [row | {"confidence": pytest.approx(row["confidence"], abs=1e-6)} for row in rows]
+    # training items that are equally near may change places as the last of the eight: their votes move a confidence more
+    # than rounding does (2e-5 was seen)
+    return [row | {"confidence": pytest.approx(row["confidence"], abs=1e-4)} for row in rows]
 
 
 @pytest.mark.parametrize("n", [2, 5, 97])
@@ -195,7 +197,8 @@ def test_shards_together_are_the_whole(place, small_folder, results, tmp_path, n
         return
     assert pa.concat_tables([part[0] for part in parts]).equals(results[0])
     together = pa.concat_tables([part[1] for part in parts]).drop_columns(["completed_at", "run_id"])
-    assert nearly(together.to_pylist(), without_times(results[1]))
+    for a, b in zip(together.to_pylist(), without_times(results[1]), strict=True):
+        assert nearly(a, b), [(k, a[k], b[k]) for k in a if not nearly(a[k], b[k])]
 
 
 def as_csv(table: pa.Table, place: Path) -> Path:
