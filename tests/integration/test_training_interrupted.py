@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-from small_catalog import SCHEMA, catalog, with_gaps
+from trainings import ended, write_catalog
 
 from attrgan.lake import storage
 
@@ -23,10 +22,7 @@ EVERY_STEP = {"ATTRGAN__CHECKPOINT_MINUTES": "0.000001", "OMP_NUM_THREADS": "1"}
 @pytest.fixture(scope="module")
 def given(tmp_path_factory) -> Path:
     """A folder with a catalog and its schema."""
-    folder = tmp_path_factory.mktemp("given")
-    pq.write_table(with_gaps(catalog(120)), folder / "catalog.parquet")
-    SCHEMA.save(folder / "schema.yaml")
-    return folder
+    return write_catalog(tmp_path_factory.mktemp("given"))
 
 
 def training(given: Path, out: str, *more: str) -> subprocess.Popen:
@@ -42,14 +38,6 @@ def training(given: Path, out: str, *more: str) -> subprocess.Popen:
     options = ["-o", out, "--seed", "3", "--epochs", "6", "--device", "cpu", *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*command, *options], env=os.environ | EVERY_STEP, **pipes)
-
-
-def ended(process: subprocess.Popen) -> tuple[int, str, str]:
-    try:
-        out, err = process.communicate(timeout=600)
-    finally:
-        process.kill()  # one that hangs does not outlive its test
-    return process.returncode, out, err
 
 
 def checkpoints(out: str) -> list[str]:

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-import pyarrow.parquet as pq
 import pytest
-from small_catalog import SCHEMA, catalog, with_gaps
+from trainings import ended, write_catalog
 
 pytestmark = pytest.mark.slow
 TESTS = str(Path(__file__).parents[1])
@@ -26,10 +25,7 @@ HERE = ["--standalone", "--nproc-per-node", "2"]
 @pytest.fixture(scope="module")
 def given(tmp_path_factory) -> Path:
     """A folder with a catalog and its schema."""
-    folder = tmp_path_factory.mktemp("given")
-    pq.write_table(with_gaps(catalog(120)), folder / "catalog.parquet")
-    SCHEMA.save(folder / "schema.yaml")
-    return folder
+    return write_catalog(tmp_path_factory.mktemp("given"))
 
 
 def start(*command: str) -> subprocess.Popen:
@@ -41,14 +37,6 @@ def start(*command: str) -> subprocess.Popen:
 def attrgan_train(given: Path, out: Path) -> list[str]:
     words = ["train", str(given / "catalog.parquet"), "-s", str(given / "schema.yaml"), "-o", str(out), "--resume"]
     return ["-m", "attrgan", *words, "--seed", "3", "--epochs", "5", "--device", "cpu"]
-
-
-def ended(process: subprocess.Popen) -> tuple[int, str, str]:
-    try:
-        out, err = process.communicate(timeout=600)
-    finally:
-        process.kill()  # one that hangs does not outlive its test
-    return process.returncode, out, err
 
 
 def weights(out: Path) -> str:
