@@ -29,7 +29,7 @@ from airflow.sdk import BaseOperator, Context, XComArg, conf, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from attrgan_lineage import LineageMixin
 from attrgan_places import shard_place
-from attrgan_s3 import environment
+from attrgan_s3 import environment, signed_in
 
 from attrgan.config import settings
 from attrgan.logs import FIELDS
@@ -167,7 +167,8 @@ class AttrganProcessOperator(LineageMixin, BaseOperator):
             self.log.info("%s", line)
             said = line or said
         judge(self._process.wait(), said, self.skip_on)
-        check_result(self.arguments)
+        with signed_in():
+            check_result(self.arguments)
 
     def on_kill(self) -> None:
         """Ends the process and everything it started."""

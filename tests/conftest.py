@@ -57,6 +57,8 @@ def fresh_settings() -> object:
     settings.cache_clear()
     yield
     settings.cache_clear()
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):  # MLflow leaves its store to the processes of later tests
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(autouse=True)

@@ -136,7 +136,7 @@ def _champion(places: Places) -> dict[str, str]:
     from attrgan.schema import Schema
 
     name = f"attrgan-{Schema.load(SCHEMA).entity}"
-    version = MlflowClient(places.tracking_uri).get_model_version_by_alias(name, "champion")
+    version = MlflowClient(places.tracking_uri, places.tracking_uri).get_model_version_by_alias(name, "champion")
     return {"name": name, "version": str(version.version), "alias": "champion"}
 
 
