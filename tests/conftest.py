@@ -57,7 +57,7 @@ def fresh_settings() -> object:
     settings.cache_clear()
     yield
     settings.cache_clear()
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):  # MLflow leaves its store to the processes of later tests
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):  # set by MLflow
         os.environ.pop(name, None)
 
 
