@@ -34,7 +34,7 @@ def environment(**variables: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT)]),  # this checkout, whatever is installed
         "OMP_NUM_THREADS": "1",
     }
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW__", "ATTRGAN"))}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW__", "ATTRGAN", "AWS_"))}
     return clean | own | variables
 
 

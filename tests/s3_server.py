@@ -55,6 +55,29 @@ def running():
         server.wait(30)
 
 
+class Bucket:
+    """A bucket of a server, for tests whose own process knows nothing of it."""
+
+    def __init__(self, url, name):
+        import boto3
+
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        self.objects = boto3.resource("s3", endpoint_url=url, region_name="us-east-1", **keys).create_bucket(
+            Bucket=name
+        )
+        self.url = f"s3://{name}"
+
+    def upload(self, file, key):
+        self.objects.upload_file(str(file), key)
+
+    def download(self, folder):
+        """Copies all objects below a folder."""
+        for found in self.objects.objects.all():
+            target = folder / found.key
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.objects.download_file(found.key, str(target))
+
+
 @contextmanager
 def with_faults(url: str, every: int, *kinds: str):
     """Yields the URL of a proxy in front of a server."""

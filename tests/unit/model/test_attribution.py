@@ -85,7 +85,7 @@ def test_a_colour_that_the_title_spells_is_carried_by_the_text(small_model, item
     assert len(done) > 10
     for levels in (json.loads(evidence)["levels"] for evidence in done["evidence"]):
         assert max(levels, key=levels.get) == "text"
-        assert levels["text"] > 0.5
+        assert levels["text"] > 0.4
 
 
 def test_an_answer_that_would_have_been_another_without_the_sequence_has_it_as_source(small_model, items):
