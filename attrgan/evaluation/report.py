@@ -19,9 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from attrgan import __version__
 from attrgan.errors import InputError
 from attrgan.lake import manifest, storage
-from attrgan.lake.manifest import Result
-
-Manifest = dict[str, Any]
+from attrgan.lake.manifest import Manifest, Result
 
 _STATUSES = ("filled", "review", "abstained", "not_applicable")
 _VERBS = ("validate", "drift", "complete", "audit", "publish")

@@ -18,6 +18,8 @@ from attrgan import __version__, telemetry
 from attrgan.errors import GateError
 from attrgan.lake import storage
 
+Manifest = dict[str, Any]
+
 
 @dataclass
 class Result:

@@ -77,7 +77,7 @@ def test_the_prefix_is_a_setting_and_names_hold_no_signs_of_the_protocol(server,
 
 
 def test_a_training_sends_what_it_ended_with(server, tmp_path):
-    from attrgan.api import _ended_with
+    from attrgan.api.models import _ended_with
 
     log = tmp_path / "training_log.jsonl"
     records = [{"step": 1, "loss_d": 1.5, "loss_g": 0.7}, {"step": 2, "loss_d": 1.25, "loss_g": 0.75}, {"epoch": 1}]
