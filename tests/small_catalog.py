@@ -31,7 +31,7 @@ SCHEMA = Schema.parse({
     },
 })  # fmt: skip
 TINY = Size(width=32, layers=1, heads=2, feed_forward=64)
-OPTIONS = Options(epochs=2, size=TINY)
+OPTIONS = Options(epochs=2, size=TINY, refit=False)
 COLOURS, UNITS, THINGS = ["red", "blue", "green", "grey"], ["ml", "g"], ["shirt", "dress", "kettle", "pan"]
 _SYLLABLES = ["ka", "lo", "mi", "ru", "te", "zo", "ne", "vi", "sha", "dor", "bel", "fin"]
 

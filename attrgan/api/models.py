@@ -39,6 +39,7 @@ def train(
     start_from: str | None = None,
     reviews: str | None = None,
     calibrate_for: str = "mcar",
+    refit: bool = True,
     say: Callable[[str], None] = print,
     run_id: str | None = None,
 ) -> Manifest:
@@ -55,6 +56,7 @@ def train(
         start_from: folder or URI of a model, of any catalog and schema, whose weights are the start.
         reviews: URL of a warehouse whose `reviews` are learned from; see `attrgan.training.gold`.
         calibrate_for: `mcar` or `observed`: what promises are made for; see `attrgan.evaluation.promise`.
+        refit: train again on all rows but the holdout, once calibrated; see `attrgan.training.refit`.
 
     Raises:
         Interrupted: SIGTERM came; what was learned so far is in a checkpoint.
@@ -77,7 +79,7 @@ def train(
     options = Options(
         seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes, batch_size=batch_size,
         accumulate=accumulate, mixed_precision=mixed_precision, adversarial_loss=adversarial_loss,
-        calibrate_for=as_missing(calibrate_for),
+        calibrate_for=as_missing(calibrate_for), refit=refit,
     )  # fmt: skip
     if adversarial_weight is not None:
         options = replace(options, adversarial_weight=adversarial_weight)

@@ -259,7 +259,9 @@ def write_reference(
     """Measures a training catalog and writes `reference.json` into the model folder.
 
     Args:
-        frame: all rows of the catalog; features: of the same rows; parts: which row served what.
+        frame: all rows of the catalog; features: of the same rows.
+        parts: which row served what in the first training. A second one has learned from all of these rows but the
+            holdout, yet not what their empty cells hold, and only those are asked.
     """
     unseen = np.concatenate([parts.validation, parts.calibration, parts.holdout])
     rows = np.sort(unseen)[sampled(len(unseen), SCORE_ROWS, 0)]

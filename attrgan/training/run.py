@@ -1,9 +1,9 @@
 """One training run: epochs of steps, the epoch that is kept, checkpoints, and how a run ends before its time.
 
 The weights that are kept are an exponential moving average of G's, of the epoch with the lowest supervised loss on
-validation rows. A checkpoint is written at the end of every epoch, within an epoch every few minutes, and on SIGTERM,
-after which the run ends with `Interrupted`. What it does next always follows from where it is: a resumed run ends with
-the weights of an undisturbed one, to the last bit on a CPU.
+validation rows (of the last one where there are none). A checkpoint is written at the end of every epoch, within an
+epoch every few minutes, and on SIGTERM, after which the run ends with `Interrupted`. What it does next always follows
+from where it is: a resumed run ends with the weights of an undisturbed one, to the last bit on a CPU.
 """
 
 import signal
@@ -22,6 +22,8 @@ import torch
 from attrgan.errors import Interrupted
 from attrgan.training import checkpoint, validation
 from attrgan.training.trainer import Trainer
+
+OUT_OF_TIME = "the minutes that it may take are up"
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,14 @@ class Run:
     Args:
         log: gets every record of the training log; say: gets sentences for people.
         checkpoints: None keeps none.
+        after: epochs that an earlier run of the same training has made, for the log.
     """
 
     def __init__(
         self, trainer: Trainer, log: Callable[[dict[str, Any]], None], say: Callable[[str], None] = print,
-        checkpoints: Checkpoints | None = None,
+        checkpoints: Checkpoints | None = None, after: int = 0,
     ) -> None:  # fmt: skip
+        self.after = after
         self.trainer, self.workers, self.say = trainer, trainer.workers, say
         self.log, self.checkpoints = log, checkpoints if trainer.workers.first else None
         self.at = Progress()
@@ -113,7 +117,7 @@ class Run:
             self._validate()
             done = at.epoch
             if not in_time:
-                return f"stopped after {trainer.options.max_minutes} minutes"
+                return OUT_OF_TIME
             self._save()  # an epoch that was cut short is repeated whole
             if self.workers.total([self.termination.asked])[0]:
                 self._interrupt()
@@ -135,7 +139,8 @@ class Run:
             at.step += 1
             *losses, asked, due, late = self.workers.total([*record.values(), *self._signals()])
             if at.step % trainer.options.log_every == 0 or at.step == trainer.steps:
-                named = {"epoch": at.epoch, "epochs": trainer.epochs, "step": at.step, "steps": trainer.steps}
+                named = {"epoch": self.after + at.epoch, "epochs": self.after + trainer.epochs}
+                named |= {"step": at.step, "steps": trainer.steps}
                 self._record(named | dict(zip(record, losses, strict=True)))
             if late:
                 return False
@@ -153,6 +158,9 @@ class Run:
         return self.termination.asked, due, late
 
     def _validate(self) -> None:
+        if not len(self.trainer.data.parts.validation):
+            self.at.best_epoch, self.best = self.at.epoch, deepcopy(self.trainer.average.state_dict())
+            return
         loss = validation.loss(self.trainer) if self.workers.first else 0.0
         (loss,) = self.workers.total([loss])  # the others hear it, and so decide alike
         self._record({"epoch": self.at.epoch, "validation_loss": loss})

@@ -1,4 +1,5 @@
-"""Trains a model on a catalog: fit the vocabulary, train G against D, calibrate, promise, score on rows never seen."""
+"""Trains a model on a catalog: fit the vocabulary, train G against D, calibrate, promise, train again on what was set
+aside for that, score on rows never seen."""
 
 import json
 import time
@@ -22,12 +23,15 @@ from attrgan.model import applicability
 from attrgan.model.completion_model import CompletionModel
 from attrgan.quality.reference import write_reference
 from attrgan.schema import Schema
-from attrgan.training import validation
+from attrgan.training import refit, validation
 from attrgan.training.distributed import ALONE, Workers
 from attrgan.training.gold import Gold
 from attrgan.training.run import Checkpoints, Run
 from attrgan.training.trainer import Options, Trainer, prepare
 from attrgan.training.transfer import Origin
+
+
+_PARTS = ("train", "validation", "calibration", "holdout")
 
 
 @dataclass
@@ -91,7 +95,11 @@ def follow(
         gold = Gold.of(frame, schema, reviews)
         parts, options = prepare(schema, gold.frame, options, origin)
         features = encode(frame.iloc[workers.own(parts.train)].reset_index(drop=True))
-        Run(Trainer(schema, gold.frame, features, options, origin, workers), lambda _: None).to_the_end()
+        first = Trainer(schema, gold.frame, features, options, origin, workers)
+        outcome = Run(first, _nothing, _nothing).to_the_end()
+        if refit.is_worth_it(first, outcome):
+            rows = workers.own(refit.together(parts).train)
+            refit.refit(first, outcome, encode(frame.iloc[rows].reset_index(drop=True)), _nothing, _nothing)
 
 
 @contextmanager
@@ -113,7 +121,7 @@ def _train(
 ) -> Trained:  # fmt: skip
     started = time.monotonic()
     gold = Gold.of(frame, schema, reviews)
-    trainer = Trainer(schema, gold.frame, features, options, origin, workers)
+    first = trainer = Trainer(schema, gold.frame, features, options, origin, workers)
     with (stage / "training_log.jsonl").open("w", encoding="utf-8") as file:
 
         def log(record: dict[str, Any]) -> None:
@@ -124,35 +132,41 @@ def _train(
                     "Supervised: {supervised:.4f}".format(**record)
                 )
 
-        outcome = Run(trainer, log, say, checkpoints).to_the_end()
+        outcome = Run(first, log, say, checkpoints).to_the_end()
+        _calibrate(first, gold)
+        if refit.is_worth_it(first, outcome):
+            limit = options.max_minutes
+            left = None if limit is None else max(limit - (time.monotonic() - started) / 60, 0.0)
+            trainer = refit.refit(first, outcome, features, log, say, checkpoints, left)
     parts, model = trainer.data.parts, trainer.model
     model.config = {
-        "options": asdict(trainer.options) | {"batch_size": trainer.batch_size, "epochs": trainer.epochs},
+        "options": asdict(first.options) | {"batch_size": first.batch_size, "epochs": first.epochs},
         "outcome": outcome,
         "baseline": metrics.baselines(frame.iloc[parts.train], schema),
-        "rows": {name: len(getattr(parts, name)) for name in ("train", "validation", "calibration", "holdout")},
+        "rows": {name: len(getattr(first.data.parts, name)) for name in _PARTS},
+        "refit": None if trainer is first else {"rows": len(parts.train), "epochs": trainer.epochs},
         "parameters": sum(p.numel() for p in model.generator.parameters()),
     }
     if origin:
-        model.config["started_from"] = {"model_version": origin.model.version, "carried": trainer.carried}
+        model.config["started_from"] = {"model_version": origin.model.version, "carried": first.carried}
     if gold.counts:
         model.config["reviews"] = gold.counts
-    _calibrate(trainer, gold)
     named = applicability.named_in_text(trainer.data.inputs, parts.train, list(model.vocabulary.values))
     model.applicability = applicability.learn(frame.iloc[parts.train].reset_index(drop=True), schema, named)
     model.save(stage)
     save_used(stage, id_hashes(frame[schema.id]), parts, origin if origin and origin.knows(schema) else None)
-    write_reference(model, frame, features, parts, stage)
+    write_reference(model, frame, features, first.data.parts, stage)
     scored = _score(trainer, parts.holdout, seed=13)
     holdout, known = frame.iloc[parts.holdout].reset_index(drop=True), frame.iloc[parts.train]
     joint = joint_score.score(model, holdout, features.take(pa.array(parts.holdout)), known)
     result = metrics.summarise(scored, model) | {
         "seed": options.seed,
         "rows": model.config["rows"],
+        "refit": model.config["refit"],
         "adversarial": {
             "weight": options.adversarial_weight,
             "loss": options.adversarial_loss,
-            "discriminator_accuracy": validation.discriminator_accuracy(trainer),
+            "discriminator_accuracy": validation.discriminator_accuracy(first),
         },
         "joint": joint.metrics,
         "applicability": applicability.contradicted(model.applicability, holdout, schema),
@@ -161,6 +175,10 @@ def _train(
     }
     (stage / "metrics.json").write_text(metrics.dump(result), encoding="utf-8")
     return Trained(model, result, scored, joint)
+
+
+def _nothing(_: Any) -> None:
+    """What the other processes write and say."""
 
 
 def _calibrate(trainer: Trainer, gold: Gold) -> None:

@@ -41,7 +41,8 @@ class Options:
     """How to train. `epochs` and `batch_size` None: from the number of rows.
 
     `batch_size`: rows of a step, of all processes together; they go through in `accumulate` pieces. `calibrate_for`:
-    what calibration cells stand for, see `attrgan.evaluation.promise`.
+    what calibration cells stand for, see `attrgan.evaluation.promise`. `refit`: whether to train again on all rows but
+    the holdout, see `refit.py`.
     """
 
     seed: int = 0
@@ -59,6 +60,7 @@ class Options:
     ema: float = 0.99
     patience: int = 4
     calibrate_for: Missing = "mcar"
+    refit: bool = True
     max_minutes: float | None = None
     log_every: int = 20
     size: Size = field(default_factory=Size)
@@ -110,13 +112,15 @@ class Trainer:
 
     Args:
         features: of all rows of the frame; in a process other than the first only of the training rows that it owns.
+        parts: which row serves what; None: by the hash of its id.
     """
 
     def __init__(
         self, schema: Schema, frame: pd.DataFrame, features: pa.Table, options: Options,
-        origin: transfer.Origin | None = None, workers: Workers = ALONE,
+        origin: transfer.Origin | None = None, workers: Workers = ALONE, parts: Split | None = None,
     ) -> None:  # fmt: skip
-        parts, options = prepare(schema, frame, options, origin)
+        default, options = prepare(schema, frame, options, origin)
+        parts = parts or default
         torch.manual_seed(options.seed)
         self.schema, self.options, self.origin, self.workers = schema, options, origin, workers
         self.own = None if workers.first else workers.own(parts.train)
