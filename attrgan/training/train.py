@@ -30,7 +30,6 @@ from attrgan.training.run import Checkpoints, Run
 from attrgan.training.trainer import Options, Trainer, prepare
 from attrgan.training.transfer import Origin
 
-
 _PARTS = ("train", "validation", "calibration", "holdout")
 
 
