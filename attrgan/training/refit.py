@@ -3,16 +3,14 @@
 Choices:
 - The first training sets validation and calibration rows aside: they choose the epoch, the temperatures, the
   confidences and the thresholds. In a small catalog that is three rows in ten, and the model misses what they say. The
-  second one goes on from the first, a few epochs at a low rate, with these rows too, and takes over what the first was
-  calibrated to. (Row F1 on OA-Mine .769, afterwards .784; trained anew on all rows .785, in three times the time.)
+  second one starts anew, with the same seed and as many epochs, learns from these rows too, and takes over what the
+  first was calibrated to. What it brought and what was tried instead: docs/adr/0018-refit.md.
 - What is promised was measured on the first model, and holds for the second as far as a model that has learned from
-  more rows of the same kind is not less precise where it is equally sure. That is an assumption, no theorem:
-  `benchmarks/promise.py` measures it, the holdout, which neither has seen, scores the second, and `--no-refit` keeps
-  the first (docs/adr/0018-refit.md).
+  more rows of the same kind is not less precise where it is equally sure. That is an assumption, no theorem: the
+  holdout, which neither has seen, scores the second, and `--no-refit` keeps the first.
 - Where less than `LEAST` of the training rows would be gained (some 40,000 rows and more), once is enough.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,12 +22,8 @@ from attrgan.evaluation.splits import Split
 from attrgan.lake import storage
 from attrgan.training.run import OUT_OF_TIME, Checkpoints, Run
 from attrgan.training.trainer import Trainer
-from attrgan.training.transfer import Origin
 
 LEAST = 0.05
-EPOCHS, RATE = 0.4, 0.3
-"""Of the first training's epochs, and of its learning rates."""
-_RATES = ("learning_rate", "wide_learning_rate", "vector_learning_rate", "bias_learning_rate")
 _NONE = np.empty(0, np.int64)
 
 
@@ -67,14 +61,11 @@ def refit(
     Raises:
         Interrupted: SIGTERM came.
     """
-    epochs = math.ceil(EPOCHS * outcome["best_epoch"])
-    rates = {name: RATE * getattr(first.options, name) for name in _RATES}
-    options = replace(first.options, **rates, epochs=epochs, batch_size=first.batch_size, max_minutes=minutes)
+    epochs, batch_size = outcome["epochs"], first.batch_size
+    options = replace(first.options, epochs=epochs, batch_size=batch_size, max_minutes=minutes)
     parts = together(first.data.parts)
-    say(f"Goes on for {epochs} epochs on all {len(parts.train)} rows but the holdout.")
-    first.model.config = {"model_version": first.fingerprint()}  # what decided its weights, for the checkpoints
-    origin = Origin(first.model, trained=_NONE.astype(np.uint64), validated=_NONE.astype(np.uint64))
-    second = Trainer(first.schema, first.data.frame, features, options, origin, first.workers, parts)
+    say(f"Trains anew for {epochs} epochs, on all {len(parts.train)} rows but the holdout.")
+    second = Trainer(first.schema, first.data.frame, features, options, first.origin, first.workers, parts)
     if checkpoints:
         checkpoints = replace(checkpoints, place=storage.join(checkpoints.place, "_refit"))
     if Run(second, log, say, checkpoints, after=outcome["epochs"]).to_the_end()["stopped"] == OUT_OF_TIME:

@@ -42,7 +42,7 @@ def test_confidences_and_promises_are_those_of_the_first_training(once, twice):
 def test_its_rows_are_all_but_the_holdout_which_alone_stays_unseen(once, twice):
     frame = items()
     parts, measured = split(frame["sku"]), read(twice, "metrics.json")
-    assert measured["refit"] == {"rows": len(frame) - len(parts.holdout), "epochs": 1}
+    assert measured["refit"] == {"rows": len(frame) - len(parts.holdout), "epochs": 2}
     assert measured["rows"] == read(once, "metrics.json")["rows"]
     assert read(once, "metrics.json")["refit"] is None
     assert np.flatnonzero(~was_used(twice, frame["sku"])).tolist() == parts.holdout.tolist()
@@ -61,7 +61,7 @@ def test_values_that_only_rows_set_aside_have_become_known_those_of_the_holdout_
 def test_its_epochs_follow_in_the_log(twice):
     records = [json.loads(line) for line in (twice / "training_log.jsonl").read_text().splitlines()]
     steps = [(record["epoch"], record["epochs"]) for record in records if "step" in record]
-    assert sorted(set(steps)) == [(1, 2), (2, 2), (3, 3)]
+    assert sorted(set(steps)) == [(1, 2), (2, 2), (3, 4), (4, 4)]
 
 
 @pytest.mark.parametrize("epoch", [2, 3])
