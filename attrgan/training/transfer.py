@@ -65,7 +65,8 @@ def set_aside(parts: Split, hashes: np.ndarray, origin: Origin) -> Split:
     if not len(validation):
         raise CatalogError(
             f"model {origin.model.version} was trained on all {len(parts.validation)} rows of the catalog that would "
-            "be set aside for validation: bring rows that it has not seen, or train without --from"
+            "be set aside for validation: bring rows that it has not seen, start from a model that was trained with "
+            "--no-refit, or train without --from"
         )
     kept = np.concatenate([validation, calibration, holdout])
     return Split(np.setdiff1d(np.arange(len(hashes)), kept), validation, calibration, holdout)
