@@ -1,6 +1,7 @@
 """The levels inside the network: what turns text, vectors, sequences and numbers into tokens of one width D."""
 
 import math
+import warnings
 
 import torch
 from torch import nn
@@ -72,12 +73,12 @@ class SequenceLevel(nn.Module):
     def __init__(self, edges: torch.Tensor, hashes: int, columns: int, width: int) -> None:
         super().__init__()
         numeric = max(len(edges) // len(sequence.STATISTICS), 1)
-        self.step = nn.Sequential(nn.Linear(2 * numeric, width), nn.GELU(), nn.Linear(width, width))
+        self.step = nn.Sequential(_linear(2 * numeric, width), nn.GELU(), nn.Linear(width, width))
         self.code = nn.Embedding(hashes + 1, width, padding_idx=0) if columns else None
         self.position = nn.Parameter(torch.randn(sequence.MAX_STEPS, width) * 0.02)
         self.query = nn.Parameter(torch.randn(self.TOKENS - 1, width) * 0.1)
         self.register_buffer("edges", edges.clone())  # its own, or a loaded model shares memory with its vocabulary
-        self.statistic = nn.Linear(edges.shape[0] * edges.shape[1], width)
+        self.statistic = _linear(edges.shape[0] * edges.shape[1], width)
 
     def forward(
         self, numbers: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor, statistics: torch.Tensor
@@ -93,6 +94,13 @@ class SequenceLevel(nn.Module):
         score = (step @ self.query.T / math.sqrt(step.shape[-1])).masked_fill(~mask[..., None], -1e4)
         pooled = score.softmax(1).transpose(1, 2) @ step
         return torch.cat([pooled, self.statistic(piecewise(statistics, self.edges).flatten(1))[:, None]], 1)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer; one without inputs is its bias, and PyTorch warns of that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        return nn.Linear(inputs, outputs)
 
 
 def piecewise(numbers: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
