@@ -19,6 +19,8 @@ from scipy import optimize, special
 
 SPREAD = np.array([0.2, 0.3])
 """Standard deviations of the prior on (s, b), between attributes and of all attributes around the identity."""
+ALIKE = 20
+"""Cells with which an attribute decides as much as all attributes together about how sure two models are."""
 EDGE = 1e-9
 """Confidences are kept this far from 0 and 1, whose log odds are infinite."""
 
@@ -62,6 +64,44 @@ def _most_probable(x: np.ndarray, right: np.ndarray, centre: np.ndarray) -> np.n
 
     bounds = [(-2.0, 2.0), (-5.0, 5.0)]  # a slope that is not so flat that different confidences become one
     return np.asarray(optimize.minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=bounds).x)
+
+
+def as_sure_as(
+    maps: Mapping[str, Recalibration], theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]
+) -> dict[str, Recalibration]:
+    """Maps under which one model is on the whole as sure as another one, of the same cells; no answer is looked at.
+
+    The log odds of both are made alike in mean and standard deviation, an attribute with n cells by itself to the share
+    n / (n + `ALIKE`) and as all attributes together to the rest; then comes the map of the other model.
+
+    Args:
+        maps: of the other model.
+        theirs, ours: attribute → the confidences of the other model, before its map, and of this one: float (n,).
+    """
+    pairs = {name: (_moderate(theirs[name]), _moderate(ours[name])) for name in maps if len(theirs.get(name, ()))}
+    if not pairs:
+        return dict(maps)
+    pooled = _alike(*(np.concatenate(part) for part in zip(*pairs.values(), strict=True)))
+    found = {}
+    for name, to in maps.items():
+        x, y = pairs.get(name, (np.empty(0), np.empty(0)))
+        share = len(x) / (len(x) + ALIKE)
+        own = _alike(x, y) if len(x) > 1 else pooled
+        s, b = share * own + (1 - share) * pooled
+        found[name] = Recalibration(float(to.s + s), float(np.exp(to.s) * b + to.b))
+    return found
+
+
+def _alike(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    """(s, b) with which e^s · ours + b has the mean and the standard deviation of theirs: float64 (2,)."""
+    spread = max(float(theirs.std()), 1e-6) / max(float(ours.std()), 1e-6)
+    s = float(np.clip(np.log(spread), -1, 1))
+    return np.array([s, theirs.mean() - np.exp(s) * ours.mean()])
+
+
+def _moderate(confidence: np.ndarray) -> np.ndarray:
+    """Log odds of which no single one decides a mean."""
+    return np.clip(_log_odds(confidence), -9, 9)
 
 
 def _log_odds(confidence: np.ndarray) -> np.ndarray:

@@ -3,10 +3,12 @@
 Choices:
 - The first training sets validation and calibration rows aside: they choose the epoch, the temperatures, the
   confidences and the thresholds. In a small catalog that is three rows in ten, and the model misses what they say. The
-  second one starts anew, with the same seed and as many epochs, learns from these rows too, and takes over what the
-  first was calibrated to. What it brought and what was tried instead: docs/adr/0018-refit.md.
+  second one starts anew, with the same seed and as many epochs, and learns from these rows too. What it brought and
+  what was tried instead: docs/adr/0018-refit.md.
+- It takes over temperatures and thresholds, and is mapped to be on the whole as sure of the holdout's cells as the
+  first was, without a look at their values: left to itself it was surer than it was righter.
 - What is promised was measured on the first model, and holds for the second as far as a model that has learned from
-  more rows of the same kind is not less precise where it is equally sure. That is an assumption, no theorem: the
+  more rows of the same kind is not less precise where it accepts as many cells. That is an assumption, no theorem: the
   holdout, which neither has seen, scores the second, and `--no-refit` keeps the first.
 - Where less than `LEAST` of the training rows would be gained (some 40,000 rows and more), once is enough.
 """
@@ -18,8 +20,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from attrgan.evaluation.promise import Cells
+from attrgan.evaluation.recalibration import Recalibration, as_sure_as
 from attrgan.evaluation.splits import Split
 from attrgan.lake import storage
+from attrgan.model.completion_model import CompletionModel
 from attrgan.training.run import OUT_OF_TIME, Checkpoints, Run
 from attrgan.training.trainer import Trainer
 
@@ -49,7 +54,7 @@ def refit(
     checkpoints: Checkpoints | None = None,
     minutes: float | None = None,
 ) -> Trainer:
-    """The second training, with what the first was calibrated to; the first one where the time runs out.
+    """The second training, at the temperatures of the first; the first one where the time runs out.
 
     Args:
         first: trained and, in the first process, calibrated.
@@ -71,8 +76,21 @@ def refit(
     if Run(second, log, say, checkpoints, after=outcome["epochs"]).to_the_end()["stopped"] == OUT_OF_TIME:
         say("The time was up before the second training was done: the first model is kept.")
         return first
-    model, calibrated = second.model, first.model
-    model.temperature |= calibrated.temperature
-    model.estimate |= calibrated.estimate
-    model.recalibration, model.calibration = calibrated.recalibration, calibrated.calibration
+    second.model.temperature |= first.model.temperature
+    second.model.estimate |= first.model.estimate
     return second
+
+
+def take_over(first: CompletionModel, second: CompletionModel, score: Callable[[CompletionModel], Cells]) -> None:
+    """Makes the second model as sure as the first of holdout cells, at whose values nobody looks; it promises the same.
+
+    Args:
+        score: the answers of a model to holdout cells.
+    """
+    maps, first.recalibration = first.recalibration, {name: Recalibration() for name in first.recalibration}
+    theirs, ours = ({n: c["confidence"].to_numpy() for n, c in score(model).items()} for model in (first, second))
+    second.recalibration = as_sure_as(maps, theirs, ours)
+    second.calibration = {
+        name: promised | {"recalibration": [second.recalibration[name].s, second.recalibration[name].b]}
+        for name, promised in first.calibration.items()
+    }

@@ -27,7 +27,7 @@ from attrgan.training import refit, validation
 from attrgan.training.distributed import ALONE, Workers
 from attrgan.training.gold import Gold
 from attrgan.training.run import Checkpoints, Run
-from attrgan.training.trainer import Options, Trainer, prepare
+from attrgan.training.trainer import Data, Options, Trainer, prepare
 from attrgan.training.transfer import Origin
 
 _PARTS = ("train", "validation", "calibration", "holdout")
@@ -138,6 +138,8 @@ def _train(
             left = None if limit is None else max(limit - (time.monotonic() - started) / 60, 0.0)
             trainer = refit.refit(first, outcome, features, log, say, checkpoints, left)
     parts, model = trainer.data.parts, trainer.model
+    if trainer is not first:
+        refit.take_over(first.model, model, lambda of: _score(of, trainer.data, parts.holdout, [options.seed, 13]))
     model.config = {
         "options": asdict(first.options) | {"batch_size": first.batch_size, "epochs": first.epochs},
         "outcome": outcome,
@@ -155,7 +157,7 @@ def _train(
     model.save(stage)
     save_used(stage, id_hashes(frame[schema.id]), parts, origin if origin and origin.knows(schema) else None)
     write_reference(model, frame, features, first.data.parts, stage)
-    scored = _score(trainer, parts.holdout, seed=13)
+    scored = _score(model, trainer.data, parts.holdout, [options.seed, 13])
     holdout, known = frame.iloc[parts.holdout].reset_index(drop=True), frame.iloc[parts.train]
     joint = joint_score.score(model, holdout, features.take(pa.array(parts.holdout)), known)
     result = metrics.summarise(scored, model) | {
@@ -190,7 +192,7 @@ def _calibrate(trainer: Trainer, gold: Gold) -> None:
             at = np.concatenate(logits) / model.temperature[name]
             numbers = model.vocabulary.numbers[name]
             model.estimate[name] = calibration.choose_estimate(at, np.concatenate(right), numbers)
-    cells = _weighed(trainer, _score(trainer, trainer.data.parts.calibration, seed=5))
+    cells = _weighed(trainer, _score(model, trainer.data, trainer.data.parts.calibration, [trainer.options.seed, 5]))
     options, same_catalog = trainer.options, trainer.origin is not None and trainer.origin.knows(schema)
     cells, labels = gold.calibration_cells(model, trainer.data.features, cells, same_catalog)
     model.recalibration, promises = promise.calibrate(cells, schema, options.seed, options.calibrate_for)
@@ -213,12 +215,11 @@ def _weighed(trainer: Trainer, cells: dict[str, pd.DataFrame]) -> dict[str, pd.D
     return found
 
 
-def _score(trainer: Trainer, rows: np.ndarray, seed: int) -> dict[str, pd.DataFrame]:
+def _score(model: CompletionModel, data: Data, rows: np.ndarray, seed: list[int]) -> dict[str, pd.DataFrame]:
     """Every known cell of the rows, hidden once, answered and compared."""
-    frame = trainer.data.frame.iloc[rows].reset_index(drop=True)
-    rng = np.random.default_rng([trainer.options.seed, seed])
-    masks = list(hiding.each_once(trainer.data.known[rows], trainer.schema, rng))
-    return metrics.answer_hidden(trainer.model, frame, trainer.data.features.take(pa.array(rows)), masks)
+    frame = data.frame.iloc[rows].reset_index(drop=True)
+    masks = list(hiding.each_once(data.known[rows], model.schema, np.random.default_rng(seed)))
+    return metrics.answer_hidden(model, frame, data.features.take(pa.array(rows)), masks)
 
 
 def save_used(folder: Path, hashes: np.ndarray, parts: Split, origin: Origin | None) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attrgan.evaluation.metrics import expected_calibration_error
-from attrgan.evaluation.recalibration import Recalibration, fit
+from attrgan.evaluation.recalibration import Recalibration, as_sure_as, fit
 
 
 def overconfident(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,3 +57,26 @@ def test_no_map_changes_the_order_of_confidences(confidences, s, b):
     assert (np.diff(mapped) >= 0).all()
     apart = np.diff(np.clip(given_ones, 1e-6, 1 - 1e-6)) > 1e-6
     assert (np.diff(mapped)[apart] > 0).all()
+
+
+def test_a_model_that_is_surer_of_the_same_cells_is_mapped_to_report_what_the_other_one_did():
+    odds = np.random.default_rng(0).normal(0.5, 1.5, 500)
+    theirs, ours = 1 / (1 + np.exp(-odds)), 1 / (1 + np.exp(-(1.4 * odds + 0.7)))
+    maps = {"brand": Recalibration(-0.1, 0.2), "never asked": Recalibration(0.3, 0.1)}
+    found = as_sure_as(maps, {"brand": theirs}, {"brand": ours})
+    assert np.allclose(found["brand"](ours), maps["brand"](theirs), atol=1e-3)
+    again = as_sure_as(maps, {"brand": theirs}, {"brand": theirs})
+    assert np.allclose(again["never asked"](theirs), maps["never asked"](theirs))
+
+
+def test_one_cell_of_an_attribute_says_little_of_how_sure_a_model_is():
+    many = np.linspace(0.1, 0.9, 200)
+    maps = {"much": Recalibration(), "one": Recalibration()}
+    theirs, ours = {"much": many, "one": np.array([0.2])}, {"much": many, "one": np.array([0.9999])}
+    assert abs(float(as_sure_as(maps, theirs, ours)["one"](np.array([0.5]))[0]) - 0.5) < 0.03
+
+
+def test_without_a_cell_to_compare_the_maps_stay():
+    maps = {"brand": Recalibration(0.1, 0.2)}
+    assert as_sure_as(maps, {}, {}) == maps
+    assert as_sure_as(maps, {"brand": np.zeros(0)}, {"brand": np.zeros(0)}) == maps
