@@ -24,14 +24,15 @@ def training_curves(log: Path, out: Path) -> None:
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     steps = pd.DataFrame([r for r in records if "step" in r])
     figure, axes = _figure(1, 3, (13, 3.6))
-    at = (steps["epoch"] - 1) * steps["steps"] + steps["step"]
+    length = steps.groupby("epoch")["steps"].first()  # the second training has longer epochs
+    at = steps["epoch"].map(length.cumsum() - length) + steps["step"]
     axes[0].plot(at, steps["loss_d"], color=ACCENT, label="Loss_D")
     axes[0].plot(at, steps["loss_g"], color="#d97706", label="Loss_G")
     axes[0].axhline(2 * np.log(2), color=MUTED, linestyle=":", label="2 ln 2")
     axes[1].plot(at, steps["supervised"], color=ACCENT, label="training, hidden cells")
     validation = pd.DataFrame([r for r in records if "validation_loss" in r])
     if len(validation):
-        axes[1].plot(validation["epoch"] * steps["steps"].iloc[0], validation["validation_loss"], "o-", color="#d97706",
+        axes[1].plot(validation["epoch"].map(length.cumsum()), validation["validation_loss"], "o-", color="#d97706",
                      markersize=3, label="validation")  # fmt: skip
     axes[2].plot(at, steps["d_accuracy"], color=ACCENT, label="discriminator")
     axes[2].axhline(0.5, color=MUTED, linestyle=":", label="cannot tell")

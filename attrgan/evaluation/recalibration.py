@@ -21,6 +21,8 @@ SPREAD = np.array([0.2, 0.3])
 """Standard deviations of the prior on (s, b), between attributes and of all attributes around the identity."""
 ALIKE = 20
 """Cells with which an attribute decides as much as all attributes together about how sure two models are."""
+MOST = (0.5, 2.0)
+"""How far two models of one catalog can be apart in (s, b): more is a matter of cells that both are certain of."""
 EDGE = 1e-9
 """Confidences are kept this far from 0 and 1, whose log odds are infinite."""
 
@@ -76,9 +78,13 @@ def as_sure_as(
 
     Args:
         maps: of the other model.
-        theirs, ours: attribute → the confidences of the other model, before its map, and of this one: float (n,).
+        theirs, ours: attribute → the confidences of the other model, before its map, and of this one: float (n,), of
+            the same cells in the same order. Cells that one of them had no answer to (0) do not count.
     """
-    pairs = {name: (_moderate(theirs[name]), _moderate(ours[name])) for name in maps if len(theirs.get(name, ()))}
+    pairs = {}
+    for name in maps:
+        if name in theirs and ((both := (theirs[name] > 0) & (ours[name] > 0)).any()):
+            pairs[name] = (_moderate(theirs[name][both]), _moderate(ours[name][both]))
     if not pairs:
         return dict(maps)
     pooled = _alike(*(np.concatenate(part) for part in zip(*pairs.values(), strict=True)))
@@ -93,10 +99,10 @@ def as_sure_as(
 
 
 def _alike(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
-    """(s, b) with which e^s · ours + b has the mean and the standard deviation of theirs: float64 (2,)."""
+    """(s, b) with which e^s · ours + b has mean and standard deviation of theirs, within `MOST`: float64 (2,)."""
     spread = max(float(theirs.std()), 1e-6) / max(float(ours.std()), 1e-6)
-    s = float(np.clip(np.log(spread), -1, 1))
-    return np.array([s, theirs.mean() - np.exp(s) * ours.mean()])
+    s = float(np.clip(np.log(spread), -MOST[0], MOST[0]))
+    return np.array([s, np.clip(theirs.mean() - np.exp(s) * ours.mean(), -MOST[1], MOST[1])])
 
 
 def _moderate(confidence: np.ndarray) -> np.ndarray:

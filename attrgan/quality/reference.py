@@ -260,8 +260,7 @@ def write_reference(
 
     Args:
         frame: all rows of the catalog; features: of the same rows.
-        parts: which row served what in the first training. A second one has learned from all of these rows but the
-            holdout, yet not what their empty cells hold, and only those are asked.
+        parts: which row served what; after a second training none but the holdout is unseen.
     """
     unseen = np.concatenate([parts.validation, parts.calibration, parts.holdout])
     rows = np.sort(unseen)[sampled(len(unseen), SCORE_ROWS, 0)]

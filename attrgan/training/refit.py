@@ -10,7 +10,7 @@ Choices:
 - What is promised was measured on the first model, and holds for the second as far as a model that has learned from
   more rows of the same kind is not less precise where it accepts as many cells. That is an assumption, no theorem: the
   holdout, which neither has seen, scores the second, and `--no-refit` keeps the first.
-- Where less than `LEAST` of the training rows would be gained (some 40,000 rows and more), once is enough.
+- Where less than `LEAST` of the training rows would be gained (some 47,000 rows and more), once is enough.
 """
 
 from collections.abc import Callable
@@ -39,8 +39,10 @@ def together(parts: Split) -> Split:
 
 
 def is_worth_it(first: Trainer, outcome: dict[str, Any]) -> bool:
-    """Whether there is a second training: where it was not ruled out, there is time, and rows are gained."""
+    """Whether there is a second training: not ruled out, in time, with rows to gain and a holdout to judge it."""
     parts = first.data.parts
+    if not first.data.known[parts.holdout].any():
+        return False
     gained = len(parts.validation) + len(parts.calibration)
     return first.options.refit and outcome["stopped"] != OUT_OF_TIME and gained >= LEAST * len(parts.train)
 

@@ -198,7 +198,9 @@ class Run:
         """The last checkpoint of this training; where there is none, those that are there make room."""
         found = checkpoint.load(checkpoints.place, self.say) if checkpoints.resume else None
         if found and found[1].get("of") == self.mine:
-            self.say(f"Goes on from the checkpoint after step {found[1]['step']} of epoch {found[1]['epoch']}.")
+            self.say(
+                f"Goes on from the checkpoint after step {found[1]['step']} of epoch {self.after + found[1]['epoch']}."
+            )
             return found
         if found:
             self.say("The checkpoints are of other options, another catalog or another version: starts anew.")
@@ -230,5 +232,5 @@ class Run:
             place = "the first process says where its checkpoint is"
         raise Interrupted(
             f"training was interrupted (SIGTERM) after step {self.at.step} of {self.trainer.steps} in epoch "
-            f"{self.at.epoch}: {place}; the same command with --resume goes on from the last one"
+            f"{self.after + self.at.epoch}: {place}; the same command with --resume goes on from the last one"
         )

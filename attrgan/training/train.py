@@ -156,7 +156,7 @@ def _train(
     model.applicability = applicability.learn(frame.iloc[parts.train].reset_index(drop=True), schema, named)
     model.save(stage)
     save_used(stage, id_hashes(frame[schema.id]), parts, origin if origin and origin.knows(schema) else None)
-    write_reference(model, frame, features, first.data.parts, stage)
+    write_reference(model, frame, features, parts, stage)
     scored = _score(model, trainer.data, parts.holdout, [options.seed, 13])
     holdout, known = frame.iloc[parts.holdout].reset_index(drop=True), frame.iloc[parts.train]
     joint = joint_score.score(model, holdout, features.take(pa.array(parts.holdout)), known)

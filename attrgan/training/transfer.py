@@ -25,6 +25,9 @@ from attrgan.model.vocabulary import Hashes, Vocabulary
 from attrgan.schema import Schema
 from attrgan.training.carrier import Carrier
 
+LEAST = 0.1
+"""Of the rows that would be set aside, the share without which thresholds would rest on nothing."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -54,7 +57,7 @@ def set_aside(parts: Split, hashes: np.ndarray, origin: Origin) -> Split:
         hashes: uint64 (N,), of their ids.
 
     Raises:
-        CatalogError: no row is left to validate on.
+        CatalogError: next to no row is left to validate and calibrate on.
     """
     trained = np.isin(hashes, origin.trained)
     touched = trained | np.isin(hashes, origin.validated)
@@ -62,11 +65,12 @@ def set_aside(parts: Split, hashes: np.ndarray, origin: Origin) -> Split:
         part[~seen[part]]
         for part, seen in ((parts.validation, trained), (parts.calibration, touched), (parts.holdout, touched))
     )
-    if not len(validation):
+    wanted, left = len(parts.validation) + len(parts.calibration), len(validation) + len(calibration)
+    if not len(validation) or left < LEAST * wanted:
         raise CatalogError(
-            f"model {origin.model.version} was trained on all {len(parts.validation)} rows of the catalog that would "
-            "be set aside for validation: bring rows that it has not seen, start from a model that was trained with "
-            "--no-refit, or train without --from"
+            f"model {origin.model.version} has learned from {wanted - left} of the {wanted} rows of the catalog that "
+            "would be set aside for validation and calibration: bring rows that it has not seen, start from a model "
+            "that was trained with --no-refit, or train without --from"
         )
     kept = np.concatenate([validation, calibration, holdout])
     return Split(np.setdiff1d(np.arange(len(hashes)), kept), validation, calibration, holdout)

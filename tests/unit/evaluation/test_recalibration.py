@@ -80,3 +80,10 @@ def test_without_a_cell_to_compare_the_maps_stay():
     maps = {"brand": Recalibration(0.1, 0.2)}
     assert as_sure_as(maps, {}, {}) == maps
     assert as_sure_as(maps, {"brand": np.zeros(0)}, {"brand": np.zeros(0)}) == maps
+
+
+def test_cells_that_one_of_the_models_cannot_answer_say_nothing_of_the_others():
+    many = np.linspace(0.1, 0.9, 20)
+    maps = {"known": Recalibration(), "new": Recalibration()}
+    found = as_sure_as(maps, {"known": many, "new": np.zeros(5)}, {"known": many, "new": np.full(5, 0.8)})
+    assert np.allclose(found["known"](many), many)

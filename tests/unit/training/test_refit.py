@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import logit
 from small_catalog import OPTIONS, SCHEMA
@@ -97,8 +99,9 @@ def test_killed_in_either_training_it_ends_with_the_weights_of_an_undisturbed_on
     said = []
     run(tmp_path / "again", options, checkpoints=place, say=said.append)
     assert weights(tmp_path / "again") == weights(twice)
+    assert read(tmp_path / "again", "calibration.json") == read(twice, "calibration.json")
     went_on = [line for line in said if line.startswith("Goes on from the checkpoint")]
-    assert f"of epoch {epoch if epoch < 3 else 1}." in went_on[-1]
+    assert f"of epoch {epoch}." in went_on[-1]
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +136,18 @@ class _Of:
 
     data: object
     options: object
+
+
+def test_thresholds_stay_and_the_map_is_the_one_that_is_written():
+    cells = {"brand": pd.DataFrame({"confidence": [0.3, 0.6, 0.9, 0.99]})}
+    surer = {"brand": pd.DataFrame({"confidence": [0.4, 0.75, 0.97, 0.999]})}
+    promised = {"brand": {"threshold": 0.93, "promised_precision": 0.95, "recalibration": [0.1, -0.2]}}
+    first = SimpleNamespace(recalibration={"brand": Recalibration(0.1, -0.2)}, calibration=promised)
+    second = SimpleNamespace(recalibration={"brand": Recalibration()}, calibration={})
+    refit.take_over(first, second, lambda model: cells if model is first else surer)
+    assert second.calibration["brand"]["threshold"] == 0.93
+    to = second.recalibration["brand"]
+    assert second.calibration["brand"]["recalibration"] == [to.s, to.b]
+    assert np.allclose(
+        to(surer["brand"]["confidence"]), Recalibration(0.1, -0.2)(cells["brand"]["confidence"]), atol=0.02
+    )
