@@ -95,6 +95,7 @@ def judge(code: int, said: str, skip_on: Sequence[int]) -> None:
         raise AirflowException(f"attrgan ended with exit code {code}: {said}")
 
 
+@signed_in()
 def check_result(arguments: Sequence[Any]) -> None:
     """Raises AirflowException, which is retried, unless a verb that has ended with 0 left what it was started for.
 
@@ -167,8 +168,7 @@ class AttrganProcessOperator(LineageMixin, BaseOperator):
             self.log.info("%s", line)
             said = line or said
         judge(self._process.wait(), said, self.skip_on)
-        with signed_in():
-            check_result(self.arguments)
+        check_result(self.arguments)
 
     def on_kill(self) -> None:
         """Ends the process and everything it started."""

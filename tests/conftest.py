@@ -34,8 +34,6 @@ def s3_url() -> Iterator[str]:
 @pytest.fixture
 def bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """A bucket of this test's own, `s3://…`, and the settings that lead to its server."""
-    import boto3
-
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ALLOW_HTTP"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"):  # go again after the test
@@ -45,8 +43,7 @@ def bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
         monkeypatch.setenv(name, value)
     name = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:50].strip("-")
     name = f"{name}-{abs(hash(request.node.nodeid)) % 10**8}"
-    boto3.client("s3", endpoint_url=s3_url, region_name="us-east-1").create_bucket(Bucket=name)
-    return f"s3://{name}"
+    return s3_server.Bucket(s3_url, name).url
 
 
 @pytest.fixture(autouse=True)

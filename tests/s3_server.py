@@ -61,10 +61,9 @@ class Bucket:
     def __init__(self, url, name):
         import boto3
 
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        self.objects = boto3.resource("s3", endpoint_url=url, region_name="us-east-1", **keys).create_bucket(
-            Bucket=name
-        )
+        keys = {name.lower(): CREDENTIALS[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        server = boto3.resource("s3", endpoint_url=url, region_name="us-east-1", **keys)
+        self.objects = server.create_bucket(Bucket=name)
         self.url = f"s3://{name}"
 
     def upload(self, file, key):

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pytest
 
+from attrgan.features import cache, language, pretrained
 from attrgan.lake.catalog import to_frame
 from attrgan.model.generator import Size
 from attrgan.schema import Schema
@@ -96,3 +98,15 @@ def with_gaps(table: pa.Table, share: float = 0.2, seed: int = 1) -> pa.Table:
 def frame(rows: int, seed: int = 0, **arguments: Any) -> pd.DataFrame:
     """The catalog as the model works on it."""
     return to_frame(catalog(rows, seed, **arguments), SCHEMA)
+
+
+def in_float32(items: pd.DataFrame) -> pa.Table:
+    """The features of items as CPUs without bfloat16 compute them: alike on every machine."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as alike:
+        alike.setattr(pretrained, "precision", lambda: torch.float32)
+        language.load.cache_clear()
+        features = cache.encode(items, SCHEMA)
+    language.load.cache_clear()
+    return features

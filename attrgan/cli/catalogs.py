@@ -5,13 +5,7 @@ from typing import Annotated
 
 import typer
 
-from attrgan.cli.options import (
-    CatalogArgument,
-    JsonOption,
-    OutOption,
-    RunOption,
-    SchemaOption,
-)
+from attrgan.cli.options import CatalogArgument, JsonOption, OutOption, RunOption, SchemaOption
 from attrgan.cli.output import say, say_done, working
 
 

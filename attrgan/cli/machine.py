@@ -4,9 +4,7 @@ from typing import Annotated
 
 import typer
 
-from attrgan.cli.options import (
-    JsonOption,
-)
+from attrgan.cli.options import JsonOption
 from attrgan.cli.output import say
 
 

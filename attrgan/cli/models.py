@@ -55,8 +55,7 @@ def train(
         str, typer.Option(help="Promise for cells missing at random (mcar), or as they are missing (observed).")
     ] = "mcar",
     refit: Annotated[
-        bool,
-        typer.Option(help="Once calibrated, train again, also on the rows set aside for that."),
+        bool, typer.Option(help="Once calibrated, train again, also on the rows set aside for that.")
     ] = True,
     run_id: RunOption = None,
     json: JsonOption = False,
@@ -74,8 +73,7 @@ def train(
         adversarial_loss=adversarial_loss, epochs=epochs, batch_size=batch_size, accumulate=accumulate,
         mixed_precision=mixed_precision, device=device, max_minutes=max_minutes, resume=resume,
         start_from=start_from, reviews=reviews, calibrate_for=calibrate_for, refit=refit,
-        run_id=run_id,
-        say=_to_stderr if json else typer.echo,
+        run_id=run_id, say=_to_stderr if json else typer.echo,
     )  # fmt: skip
     if done["status"] == "followed":  # the first of several processes speaks
         return
@@ -142,10 +140,8 @@ def _table_of_metrics(out: str) -> None:
     from attrgan.lake import storage
 
     attributes = storage.read_json(storage.join(out, "metrics.json"))["attributes"]
-    table = Table(
-        "attribute",
-        *(("cells", "right", "mode/median", "promised", "realised", "coverage", "what is not filled, and why")),
-    )
+    headings = ("attribute", "cells", "right", "mode/median", "promised", "realised", "coverage")
+    table = Table(*headings, "what is not filled, and why")
     for name, f in attributes.items():
         row = [
             percent(f.get(k)) for k in ("accuracy", "baseline", "promised_precision", "realised_precision", "coverage")

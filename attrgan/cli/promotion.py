@@ -4,14 +4,7 @@ from typing import Annotated
 
 import typer
 
-from attrgan.cli.options import (
-    CatalogArgument,
-    EntityOption,
-    JsonOption,
-    OptionalOut,
-    OutOption,
-    RunOption,
-)
+from attrgan.cli.options import CatalogArgument, EntityOption, JsonOption, OptionalOut, OutOption, RunOption
 from attrgan.cli.output import say, say_done, working
 
 

@@ -4,11 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from attrgan.cli.options import (
-    JsonOption,
-    OptionalSchema,
-    WarehouseOption,
-)
+from attrgan.cli.options import JsonOption, OptionalSchema, WarehouseOption
 from attrgan.cli.output import percent, say, say_done, show
 
 

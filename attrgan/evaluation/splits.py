@@ -1,9 +1,8 @@
 """Which row serves what: training, validation, calibration, or never seen before (holdout).
 
 Holdout rows are chosen by a salted hash of the id alone, so they are the same for every version of a model and none was
-ever trained on them. In the first training rows that set thresholds (calibration) touch nothing
-else: not weights, not early stopping or temperature (validation), not vocabularies. A second one learns from them too
-(`training/refit.py`).
+ever trained on them. In the first training, rows that set thresholds (calibration) touch nothing else: not weights, not
+early stopping or temperature (validation), not vocabularies. A second one learns from them too (`training/refit.py`).
 """
 
 import hashlib

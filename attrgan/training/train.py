@@ -1,5 +1,5 @@
-"""Trains a model on a catalog: fit the vocabulary, train G against D, calibrate, promise, train again on what was set
-aside for that, score on rows never seen."""
+"""Trains a model on a catalog: fit the vocabulary, train G against D, calibrate, promise, train again, score on rows
+never seen."""
 
 import json
 import time
@@ -31,6 +31,8 @@ from attrgan.training.trainer import Data, Options, Trainer, prepare
 from attrgan.training.transfer import Origin
 
 _PARTS = ("train", "validation", "calibration", "holdout")
+CALIBRATION_CELLS, HOLDOUT_CELLS = 5, 13
+"""Beside the seed, what decides in which order cells are hidden."""
 
 
 @dataclass
@@ -120,26 +122,9 @@ def _train(
 ) -> Trained:  # fmt: skip
     started = time.monotonic()
     gold = Gold.of(frame, schema, reviews)
-    first = trainer = Trainer(schema, gold.frame, features, options, origin, workers)
-    with (stage / "training_log.jsonl").open("w", encoding="utf-8") as file:
-
-        def log(record: dict[str, Any]) -> None:
-            file.write(json.dumps(record) + "\n")
-            if "step" in record:
-                say(
-                    "Epoch [{epoch}/{epochs}], Step [{step}/{steps}], Loss_D: {loss_d:.4f}, Loss_G: {loss_g:.4f}, "
-                    "Supervised: {supervised:.4f}".format(**record)
-                )
-
-        outcome = Run(first, log, say, checkpoints).to_the_end()
-        _calibrate(first, gold)
-        if refit.is_worth_it(first, outcome):
-            limit = options.max_minutes
-            left = None if limit is None else max(limit - (time.monotonic() - started) / 60, 0.0)
-            trainer = refit.refit(first, outcome, features, log, say, checkpoints, left)
+    first = Trainer(schema, gold.frame, features, options, origin, workers)
+    trainer, outcome = _fit(first, gold, stage / "training_log.jsonl", say, checkpoints)
     parts, model = trainer.data.parts, trainer.model
-    if trainer is not first:
-        refit.take_over(first.model, model, lambda of: _score(of, trainer.data, parts.holdout, [options.seed, 13]))
     model.config = {
         "options": asdict(first.options) | {"batch_size": first.batch_size, "epochs": first.epochs},
         "outcome": outcome,
@@ -157,7 +142,7 @@ def _train(
     model.save(stage)
     save_used(stage, id_hashes(frame[schema.id]), parts, origin if origin and origin.knows(schema) else None)
     write_reference(model, frame, features, parts, stage)
-    scored = _score(model, trainer.data, parts.holdout, [options.seed, 13])
+    scored = _score(model, trainer.data, parts.holdout, [options.seed, HOLDOUT_CELLS])
     holdout, known = frame.iloc[parts.holdout].reset_index(drop=True), frame.iloc[parts.train]
     joint = joint_score.score(model, holdout, features.take(pa.array(parts.holdout)), known)
     result = metrics.summarise(scored, model) | {
@@ -178,6 +163,37 @@ def _train(
     return Trained(model, result, scored, joint)
 
 
+def _fit(
+    first: Trainer, gold: Gold, path: Path, say: Callable[[str], None], checkpoints: Checkpoints | None
+) -> tuple[Trainer, dict[str, Any]]:
+    """The first training, calibrated, then the second where it is worth it; the one to keep, and how the first ended.
+
+    Args:
+        path: of the log of both.
+    """
+    started, limit = time.monotonic(), first.options.max_minutes
+    with path.open("w", encoding="utf-8") as file:
+
+        def log(record: dict[str, Any]) -> None:
+            file.write(json.dumps(record) + "\n")
+            if "step" in record:
+                say(
+                    "Epoch [{epoch}/{epochs}], Step [{step}/{steps}], Loss_D: {loss_d:.4f}, Loss_G: {loss_g:.4f}, "
+                    "Supervised: {supervised:.4f}".format(**record)
+                )
+
+        outcome = Run(first, log, say, checkpoints).to_the_end()
+        _calibrate(first, gold)
+        if not refit.is_worth_it(first, outcome):
+            return first, outcome
+        left = None if limit is None else max(limit - (time.monotonic() - started) / 60, 0.0)
+        kept = refit.refit(first, outcome, first.data.features, log, say, checkpoints, left)
+    if kept is not first:
+        data, seed = kept.data, [first.options.seed, HOLDOUT_CELLS]
+        refit.take_over(first.model, kept.model, lambda of: _score(of, data, data.parts.holdout, seed))
+    return kept, outcome
+
+
 def _nothing(_: Any) -> None:
     """What the other processes write and say."""
 
@@ -192,7 +208,8 @@ def _calibrate(trainer: Trainer, gold: Gold) -> None:
             at = np.concatenate(logits) / model.temperature[name]
             numbers = model.vocabulary.numbers[name]
             model.estimate[name] = calibration.choose_estimate(at, np.concatenate(right), numbers)
-    cells = _weighed(trainer, _score(model, trainer.data, trainer.data.parts.calibration, [trainer.options.seed, 5]))
+    data, seed = trainer.data, [trainer.options.seed, CALIBRATION_CELLS]
+    cells = _weighed(trainer, _score(model, data, data.parts.calibration, seed))
     options, same_catalog = trainer.options, trainer.origin is not None and trainer.origin.knows(schema)
     cells, labels = gold.calibration_cells(model, trainer.data.features, cells, same_catalog)
     model.recalibration, promises = promise.calibrate(cells, schema, options.seed, options.calibrate_for)

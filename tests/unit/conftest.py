@@ -4,9 +4,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from small_catalog import OPTIONS, SCHEMA, catalog, with_gaps
+from small_catalog import OPTIONS, SCHEMA, catalog, in_float32, with_gaps
 
-from attrgan.features import cache
 from attrgan.lake.catalog import to_frame
 from attrgan.model import CompletionModel
 
@@ -20,7 +19,7 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     frame = to_frame(with_gaps(catalog(600), share=0.05), SCHEMA)
     options = dataclasses.replace(OPTIONS, epochs=14, batch_size=32)
-    train(SCHEMA, frame, cache.encode(frame, SCHEMA), options, folder, say=lambda _: None)
+    train(SCHEMA, frame, in_float32(frame), options, folder, say=lambda _: None)
     return folder
 
 

@@ -38,7 +38,7 @@ def read(folder, name):
     return json.loads((folder / name).read_text())
 
 
-def test_confidences_and_promises_are_those_of_the_first_training(once, twice):
+def test_promises_are_those_of_the_first_training_and_only_the_map_of_confidences_is_its_own(once, twice):
     assert weights(twice) != weights(once)
     first, second = (read(folder, "calibration.json") for folder in (once, twice))
     assert [c.pop("recalibration") for c in second.values()] != [c.pop("recalibration") for c in first.values()]

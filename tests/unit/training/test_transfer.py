@@ -258,6 +258,17 @@ def test_a_catalog_that_the_origin_was_trained_on_whole_is_bad_input(origin):
         trainer(everything, OTHER.model_copy(update={"entity": "product"}), rows)
 
 
+def test_a_catalog_of_which_the_origin_has_seen_nearly_all_is_bad_input_too(origin):
+    rows = items()
+    alone = trainer(None).data.parts
+    unseen = [alone.validation[0], alone.calibration[0]]
+    nearly = dataclasses.replace(origin, trained=id_hashes(rows["sku"].drop(unseen)))
+    with pytest.raises(
+        CatalogError, match=r"has learned from 25 of the 27 rows .* --no-refit, or train without --from"
+    ):
+        trainer(nearly, OTHER.model_copy(update={"entity": "product"}), rows)
+
+
 def test_rows_of_the_origin_stay_used_in_the_next_model(tmp_path, origin, monkeypatch):
     monkeypatch.setattr(Origin, "knows", lambda *_: True)
     folder = run(tmp_path, origin)
