@@ -122,7 +122,7 @@ def completions(
         threshold = model.calibration.get(name, {}).get("threshold")
         part["threshold"] = np.nan if threshold is None else threshold
         part["status"] = decide(answer, schema.attributes[name], threshold, review_confidence)
-        part["source"], part["evidence"] = _provenance(answer, schema, name, frame, inputs)
+        part["source"], part["evidence"] = _provenance(answer, model, name, frame, inputs)
         against = applicability.against(model.applicability, name, frame, schema, answer.rows)
         _rule_out(part, answer, against, schema.attributes[name], schema.category)
         part.loc[part["status"] == "not_applicable", "value"] = None
@@ -218,16 +218,17 @@ def number_text(number: float, whole: bool, form: Form | None = None) -> str | N
 
 
 def _provenance(
-    answer: "Prediction", schema: Schema, name: str, frame: pd.DataFrame, inputs: "Inputs"
+    answer: "Prediction", model: "CompletionModel", name: str, frame: pd.DataFrame, inputs: "Inputs"
 ) -> tuple[list[str], list[str]]:
     """Where each value came from, and the evidence as JSON: `span` or, of the members of a set, `spans`."""
     from attrgan.model.attribution import Carried
     from attrgan.model.inputs import place
 
     def standing(row: int, token: int, length: int) -> dict[str, Any]:
-        column, start, end = place(inputs, row, token, length)
+        column, start, end = place(texts, inputs, row, token, length, spelling)
         return {"column": schema.text[column], "start": start, "end": end, "text": str(texts[column][row])[start:end]}
 
+    schema, spelling = model.schema, model.vocabulary.spelling.get(name)
     texts = [frame[c].to_numpy(object) for c in schema.text]
     usual = "generator" if schema.attributes[name].kind == "numeric" else "vocabulary"
     carried = answer.carried or Carried.nothing(len(answer.rows))

@@ -24,7 +24,7 @@ from attrgan.evaluation.recalibration import Recalibration
 from attrgan.model import applicability
 from attrgan.model.attribution import Carried, explain
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
-from attrgan.model.inputs import Inputs, batch, build, span_text, tensor
+from attrgan.model.inputs import Inputs, batch, build, place, tensor
 from attrgan.model.neighbours import Index
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.schema import Schema
@@ -285,7 +285,7 @@ class CompletionModel:
     ) -> list[list[str]]:
         """Candidates of a categorical attribute as strings.
 
-        A known value is written as it is known; of an attribute whose values are copied (`verbatim` in the vocabulary),
+        A known value is written as it is known; of an attribute whose values are copied (`spelling` in the vocabulary),
         as it stands in the item's own text, if it does.
 
         Args:
@@ -293,17 +293,22 @@ class CompletionModel:
         """
         known, texts = self.vocabulary.values[name].values, [frame[c].to_numpy(object) for c in self.schema.text]
         at = np.full(choices.shape, -1)
-        if name in self.vocabulary.verbatim:
+        spelling = self.vocabulary.spelling.get(name)
+        if spelling and spelling.verbatim:
             listed = np.where(choices < len(known), choices, -1)
             at = inputs.matches.find(np.broadcast_to(rows[:, None], choices.shape), self._number(name), listed)
+
+        def standing(row: int, token: int, length: int) -> str:
+            column, start, end = place(texts, inputs, row, token, length, spelling)
+            return str(texts[column][row])[start:end] if end else ""
 
         def string(row: int, choice: int, match: int) -> str:
             if choice >= len(known):
                 token, length = divmod(choice - len(known), MAX_PHRASE)
-                return span_text(texts, inputs, row, token, length + 1)
+                return standing(row, token, length + 1)
             if match < 0:
                 return known[choice]
-            return span_text(texts, inputs, row, inputs.matches.token[match], inputs.matches.length[match])
+            return standing(row, inputs.matches.token[match], inputs.matches.length[match])
 
         each = zip(rows.tolist(), choices.tolist(), at.tolist(), strict=True)
         return [[string(row, j, m) for j, m in zip(js, ms, strict=True)] for row, js, ms in each]

@@ -15,6 +15,7 @@ import torch
 from attrgan.features import sequence, text
 from attrgan.lake.catalog import members_of
 from attrgan.model.neighbours import retrieval_vectors
+from attrgan.model.spelling import Spelling
 from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary, fitted_vectors, flat, item_vectors, offsets
 
 
@@ -240,20 +241,21 @@ def _first_places(table: np.ndarray, token_offsets: np.ndarray) -> Matches:
     return Matches(*table)
 
 
-def place(inputs: Inputs, row: int, token: int, length: int) -> tuple[int, int, int]:
-    """Text column number, start and end of a span; (0, 0, 0) where the item has no such tokens."""
+def place(
+    texts: list[np.ndarray], inputs: Inputs, row: int, token: int, length: int, spelling: Spelling | None
+) -> tuple[int, int, int]:
+    """Text column number, start and end of a span, with the marks that belong to it; (0, 0, 0) where there is none.
+
+    Args:
+        texts: the text columns, object (N,) each.
+    """
     first = int(inputs.token_offsets[row]) + int(token)
     last = first + int(length) - 1
     if last >= inputs.token_offsets[row + 1]:
         return 0, 0, 0
     tokens = inputs.tokens
-    return int(tokens["column"][first]), int(tokens["start"][first]), int(tokens["end"][last])
-
-
-def span_text(texts: list[np.ndarray], inputs: Inputs, row: int, token: int, length: int) -> str:
-    """A span as it stands in the item's text; `texts`: the text columns, object (N,) each."""
-    column, start, end = place(inputs, row, token, length)
-    return str(texts[column][row])[start:end] if end else ""
+    column, start, end = int(tokens["column"][first]), int(tokens["start"][first]), int(tokens["end"][last])
+    return column, *(spelling or Spelling()).extend(str(texts[column][row]), start, end)
 
 
 def _copies(

@@ -9,7 +9,7 @@ into quantile bins. A prediction is a distribution over atoms and bins, so the v
 attribute's tolerance, its probability and an interval all come from one softmax.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,9 @@ import pyarrow as pa
 
 from attrgan.features import image, sequence, text
 from attrgan.lake.catalog import members_of
+from attrgan.model import spelling
 from attrgan.model.sets import Sets
+from attrgan.model.spelling import Spelling
 from attrgan.schema import NOT_APPLICABLE, Schema
 
 MAX_VALUES = 8000
@@ -171,7 +173,7 @@ class Vocabulary:
     vectors: dict[str, dict[str, np.ndarray]]
     word_vector: int
     sets: dict[str, Sets]
-    verbatim: list[str]
+    spelling: dict[str, Spelling]
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, features: pa.Table, schema: Schema) -> "Vocabulary":
@@ -207,7 +209,7 @@ class Vocabulary:
             {name: fit for level in VECTORS for name, fit in _fit_vectors(features, level).items()},
             _word_vector(features),
             {n: Sets.fit(cells, values[n].values) for n, cells in members.items()},
-            _verbatim(frame, schema),
+            spelling.learn(frame, schema),
         )  # fmt: skip
 
     @cached_property
@@ -255,7 +257,7 @@ class Vocabulary:
             "sequences": list(self.sequences),
             "vectors": list(self.vectors),
             "word_vector": self.word_vector,
-            "verbatim": self.verbatim,
+            "spelling": {n: asdict(s) for n, s in self.spelling.items()},
             "sets": {n: [s.not_applicable, s.sizes, s.listed, s.times] for n, s in self.sets.items()},
         }
 
@@ -278,7 +280,7 @@ class Vocabulary:
             {n: under(f"vectors.{i}.") for i, n in enumerate(strings["vectors"])},
             strings["word_vector"],
             {n: _restore_sets(len(strings["values"][n]), *saved) for n, saved in strings["sets"].items()},
-            strings["verbatim"],
+            {n: Spelling(**s) for n, s in strings["spelling"].items()},
         )  # fmt: skip
 
 
@@ -359,42 +361,6 @@ def fitted_vectors(features: pa.Table, name: str, fitted: dict[str, np.ndarray])
     if len(found):
         result[present] = (found[:, start : start + components.shape[1]] - fitted["centre"]) @ components.T
     return result, present
-
-
-def _verbatim(frame: pd.DataFrame, schema: Schema) -> list[str]:
-    """The open attributes whose values are written as the items' texts write them, not in one form of their own.
-
-    Of the cells whose value stands in the text, but for case and punctuation: is it more often exactly what stands
-    there, or exactly the usual way to write it in this column? Where one is as frequent as the other, the attributes
-    together decide.
-    """
-    names = [n for n, a in schema.attributes.items() if a.kind == "open" and not a.multi]
-    excess = {name: _copied_more_often(frame[frame[name].notna()], name, schema) for name in names}
-    return [name for name in names if (excess[name] or sum(excess.values())) > 0]
-
-
-def _copied_more_often(known: pd.DataFrame, name: str, schema: Schema) -> int:
-    """In how many more cells the value is exactly what stands in the text than exactly what is usual."""
-    words = {v: tuple(w for w, _, _ in text.tokenize(v)) for v in known[name].unique()}
-    usual: dict[tuple[str, ...], str] = {}
-    for value in known[name].value_counts().index:
-        usual.setdefault(words[value], value)
-    excess = 0
-    for value, texts in zip(known[name], text.texts_of(known, schema), strict=True):
-        found = _first_place(words[value], texts)
-        excess += (found == value) - (found is not None and usual[words[value]] == value)
-    return excess
-
-
-def _first_place(words: tuple[str, ...], texts: tuple[str | None, ...]) -> str | None:
-    """What first stands in the texts that is these words, as it is written there."""
-    for cell in texts:
-        tokens = text.tokenize(cell)[: text.MAX_TOKENS] if isinstance(cell, str) else []
-        for first in range(len(tokens) - len(words) + 1):
-            part = tokens[first : first + len(words)]
-            if words and all(t[0] == w for t, w in zip(part, words, strict=True)):
-                return str(cell)[part[0][1] : part[-1][2]]
-    return None
 
 
 def _word_vector(features: pa.Table) -> int:
