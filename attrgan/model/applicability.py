@@ -104,7 +104,8 @@ def named_in_text(inputs: "Inputs", rows: np.ndarray, names: list[str]) -> dict[
         inputs: all rows; rows: int64, those looked at; names: the attributes with a vocabulary, in its order.
     """
     found = np.zeros((len(inputs), len(names)), dtype=bool)
-    found[inputs.matches.row, inputs.matches.attribute] = True
+    spelled = inputs.matches.loose == 0
+    found[inputs.matches.row[spelled], inputs.matches.attribute[spelled]] = True
     return dict(zip(names, found[rows].T, strict=True))
 
 

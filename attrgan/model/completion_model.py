@@ -103,7 +103,7 @@ class CompletionModel:
 
     def inputs(self, frame: pd.DataFrame, features: pa.Table) -> Inputs:
         """The rows of a frame in this model's vocabulary, and the training items that resemble them."""
-        inputs = build(frame, features, self.vocabulary, tuple(self.generator.open))
+        inputs = build(frame, features, self.vocabulary, tuple(self.generator.open), tuple(self.schema.text))
         if self.index:
             inputs.neighbours = self.index.look_up(inputs.retrieval)
         return inputs
@@ -306,7 +306,7 @@ class CompletionModel:
             if choice >= len(known):
                 token, length = divmod(choice - len(known), MAX_PHRASE)
                 return standing(row, token, length + 1)
-            if match < 0:
+            if match < 0 or inputs.matches.loose[match]:
                 return known[choice]
             return standing(row, inputs.matches.token[match], inputs.matches.length[match])
 

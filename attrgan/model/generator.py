@@ -176,7 +176,7 @@ class Generator(nn.Module):
         nn.init.zeros_(self.noise.weight)
         self.fusion = Fusion(width, size.layers, size.heads, size.feed_forward, size.dropout)
         self.query = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-        self.match = nn.Parameter(torch.ones(max(len(self.categorical), 1), MAX_PHRASE))
+        self.match = nn.Parameter(torch.ones(max(len(self.categorical), 1), MAX_PHRASE + 1))
         self.alike = {n: tensor(vocabulary.alike(n)) for n in self.open}
         self.spans = SpanScores(len(self.open), width, vocabulary.word_vector) if self.open else None
         self.wide = Wide(schema, vocabulary, size.wide_dropout, size.vector_dropout)
@@ -392,23 +392,22 @@ class Generator(nn.Module):
             unlisted: bool (B,): known values that stand in the text count as unknown.
             of_spans: of an open attribute, the spans' scores (B, T · MAX_PHRASE), and which are candidates, bool.
         """
-        value, length = batch.match_value[at], batch.match_length[at] - 1
-        bonus = self.match[i, length]
+        value, length, loose = batch.match_value[at], batch.match_length[at] - 1, batch.match_loose[at]
+        bonus = self.match[i, torch.where(loose, MAX_PHRASE, length)]
         span = batch.match_token[at] * MAX_PHRASE + length
         spans, free = of_spans or (None, None)
         if spans is not None:
             bonus = bonus + spans[row, span]
         if unlisted is not None:
             bonus = bonus.masked_fill(unlisted[row], NEVER)
-            row_of, span = row[~unlisted[row]], span[~unlisted[row]]
-        else:
-            row_of = row
+            loose = loose | unlisted[row]
         if spans is None or free is None:
             return score.index_put((row, value), score[row, value] + bonus)
         # what the rest of the item says for a value does not count beside what its text says: training rows' own values
         # would be learned by heart (OA-Mine, row F1 .717 without, .703 with)
         score = score.index_put((row, value), bonus)
-        free = free.index_put((row_of, span), torch.tensor(False))  # what spells a known value counts for that value
+        # what spells a known value counts for that value
+        free = free.index_put((row[~loose], span[~loose]), torch.tensor(False))
         return torch.cat([score, spans.masked_fill(~free, NEVER)], 1)
 
     def _numeric_logits(

@@ -5,7 +5,6 @@ decided per batch, not here: hiding a cell never changes an `Inputs`.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,8 @@ import torch
 
 from attrgan.features import sequence, text
 from attrgan.lake.catalog import members_of
+from attrgan.model import matches
+from attrgan.model.matches import Matches
 from attrgan.model.neighbours import retrieval_vectors
 from attrgan.model.spelling import Spelling
 from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary, fitted_vectors, flat, item_vectors, offsets
@@ -22,32 +23,6 @@ from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary, fitted_vect
 def tensor(array: np.ndarray) -> torch.Tensor:
     """An array on the device in force (`torch.set_default_device`)."""
     return torch.from_numpy(array).to(torch.get_default_device())
-
-
-@dataclass
-class Matches:
-    """Where values stand in the items' own texts, sorted by row, attribute and value; all int64 (m,)."""
-
-    row: np.ndarray
-    attribute: np.ndarray
-    value: np.ndarray
-    token: np.ndarray
-    length: np.ndarray
-
-    def find(self, row: np.ndarray, attribute: int, value: np.ndarray) -> np.ndarray:
-        """int64 of the shape of row: which match is the one of this row's attribute and value, −1 where none is."""
-        attributes, values, keys = self._keys
-        if not len(keys) or attribute >= attributes:
-            return np.full(row.shape, -1)
-        asked = (row * attributes + attribute) * values + value
-        at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
-        return np.where((keys[at] == asked) & (value >= 0) & (value < values), at, -1)
-
-    @cached_property
-    def _keys(self) -> tuple[int, int, np.ndarray]:
-        """How many attributes and values there are at most; row, attribute and value of each match as one number."""
-        attributes, values = int(self.attribute.max(initial=0)) + 1, int(self.value.max(initial=0)) + 1
-        return attributes, values, (self.row * attributes + self.attribute) * values + self.value
 
 
 @dataclass
@@ -61,7 +36,8 @@ class Inputs:
         sets: `multi` attribute → (codes of the members of all items one after the other, member offsets (N + 1,)).
         numbers: float32 (N, M): numeric attributes, NaN unknown.
         bins: int64 (N, M): their atom or bin, −1 unknown.
-        tokens: `word`, `column`, `start`, `end` (t,) and `gram` (t, GRAMS) of all items one after the other.
+        tokens: `word`, `column`, `start`, `end` (t,), `gram` (t, GRAMS), `look` (t, LOOKS) of all items one after the
+            other.
         token_offsets: int64 (N + 1,).
         wide, wide_offsets: indices of the linear part's text features, int64.
         sequences: group → (numbers (s, n), hashes (s, h), step offsets (N + 1,), statistics (N, w) with NaN).
@@ -107,11 +83,15 @@ class Inputs:
         return any(bool((codes[name] >= len(v.values)).any()) for name, v in known.items())
 
 
-def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary, spelled: tuple[str, ...] = ()) -> Inputs:
+def build(
+    frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary, spelled: tuple[str, ...] = (),
+    texts: tuple[str, ...] = (),
+) -> Inputs:  # fmt: skip
     """Looks up every row of a frame and its features in the vocabulary.
 
     Args:
         spelled: the open attributes, whose values may be spans of the text.
+        texts: the text columns; without them values are found where they stand word for word only.
     """
     strangers: dict[str, int] = {}
     codes, sets = [], {}
@@ -132,13 +112,15 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary, spell
         "column": flat(features["text.column"]).astype(np.int64),
         "start": flat(features["text.start"]),
         "end": flat(features["text.end"]),
+        "look": flat(features["text.look"]).reshape(-1, text.LOOKS),
     }
     if not len(tokens["word"]):  # no item has text: one padding token, so that an index into the tokens exists
         tokens = {name: np.zeros((1, *t.shape[1:]), t.dtype) for name, t in tokens.items()}
     token_offsets = offsets(features["text.word"])
     wide = vocabulary.wide.index(flat(features["text.wide"]))
     rows = len(frame)
-    phrases = _phrases(tokens, token_offsets)
+    phrases = matches.phrases(tokens, token_offsets)
+    read = [frame[column].to_numpy(object) for column in texts]
     return Inputs(
         codes=np.stack(codes, 1) if codes else np.empty((rows, 0), np.int64),
         sets=sets,
@@ -151,10 +133,10 @@ def build(frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary, spell
         sequences={name: _sequence(features, name, fitted) for name, fitted in vocabulary.sequences.items()},
         vectors={name: fitted_vectors(features, name, fitted) for name, fitted in vocabulary.vectors.items()},
         word_vectors=_word_vectors(features, vocabulary.word_vector, token_offsets),
-        matches=find_values(phrases, token_offsets, vocabulary),
+        matches=matches.find_values(phrases, tokens, token_offsets, vocabulary, read),
         strangers=list(strangers),
-        copies=_copies(codes, list(strangers), phrases, token_offsets, vocabulary, spelled),
-        repeats=_repeats(phrases if spelled else [], token_offsets),
+        copies=matches.copies(codes, list(strangers), phrases, token_offsets, vocabulary, spelled),
+        repeats=matches.repeats(phrases if spelled else [], token_offsets),
         retrieval=retrieval_vectors(
             wide, offsets(features["text.wide"]), vocabulary.idf, *item_vectors(features, "language")
         ),
@@ -201,46 +183,6 @@ def _sequence(
     return steps.astype(np.float32), codes.reshape(-1, columns) if columns else codes, step_offsets, statistics
 
 
-Phrases = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""For 1 … MAX_PHRASE words: (hash uint64, first token, row) of every phrase that lies within a column of an item."""
-
-
-def _phrases(tokens: dict[str, np.ndarray], token_offsets: np.ndarray) -> Phrases:
-    row = np.repeat(np.arange(len(token_offsets) - 1), np.diff(token_offsets))
-    found = []
-    for n, phrase in enumerate(text.phrase_hashes(tokens["hash"][: len(row)], MAX_PHRASE), start=1):
-        last = np.arange(n - 1, len(row))
-        first = last - n + 1
-        inside = (row[first] == row[last]) & (tokens["column"][first] == tokens["column"][last])
-        found.append((phrase[inside], first[inside], row[first[inside]]))
-    return found
-
-
-def find_values(phrases: Phrases, token_offsets: np.ndarray, vocabulary: Vocabulary) -> Matches:
-    """Finds every value of the vocabulary, up to MAX_PHRASE words long, in the items' texts."""
-    found = [np.empty((5, 0), np.int64)]
-    for attribute, known in enumerate(vocabulary.phrases):
-        for length, (phrase, first, row) in enumerate(phrases, start=1):
-            if length not in known:
-                continue
-            hashes, values = known[length]
-            position = np.minimum(np.searchsorted(hashes, phrase), len(hashes) - 1)
-            hit = np.flatnonzero(hashes[position] == phrase)
-            same = np.full(len(hit), attribute), values[position[hit]], first[hit], np.full(len(hit), length)
-            found.append(np.stack([row[hit], *same]))
-    return _first_places(np.concatenate(found, 1), token_offsets)
-
-
-def _first_places(table: np.ndarray, token_offsets: np.ndarray) -> Matches:
-    """Places (5, m) as in `Matches`, but with tokens counted over all items, sorted and each value once per row."""
-    table = table[:, np.lexsort((table[3], table[2], table[1], table[0]))].astype(np.int64)
-    new = np.ones(table.shape[1], bool)
-    new[1:] = (table[:3, 1:] != table[:3, :-1]).any(0)
-    table = table[:, new]
-    table[3] -= token_offsets[table[0]]
-    return Matches(*table)
-
-
 def place(
     texts: list[np.ndarray], inputs: Inputs, row: int, token: int, length: int, spelling: Spelling | None
 ) -> tuple[int, int, int]:
@@ -258,42 +200,6 @@ def place(
     return column, *(spelling or Spelling()).extend(str(texts[column][row]), start, end)
 
 
-def _copies(
-    codes: list[np.ndarray], strangers: list[str], phrases: Phrases,
-    token_offsets: np.ndarray, vocabulary: Vocabulary, spelled: tuple[str, ...],
-) -> Matches:  # fmt: skip
-    """Where cells' own values that the vocabulary does not have stand in the text."""
-    words = [text.encode_value(value)[0] for value in strangers]
-    length = np.array([len(w) for w in words], np.int64)
-    spelt = np.array([text.phrase_hashes(w, len(w))[-1][0] for w in words], np.uint64)
-    found = [np.empty((5, 0), np.int64)]
-    for attribute, (name, known) in enumerate(vocabulary.values.items()):
-        own = codes[attribute] - len(known.values)
-        if name not in spelled or not (own >= 0).any():
-            continue
-        for n, (phrase, first, row) in enumerate(phrases, start=1):
-            at = np.flatnonzero(own[row] >= 0)
-            at = at[(length[own[row[at]]] == n) & (spelt[own[row[at]]] == phrase[at])]
-            same = np.full(len(at), attribute), codes[attribute][row[at]], first[at], np.full(len(at), n)
-            found.append(np.stack([row[at], *same]))
-    return _first_places(np.concatenate(found, 1), token_offsets)
-
-
-def _repeats(phrases: Phrases, token_offsets: np.ndarray) -> np.ndarray:
-    """`Inputs.repeats`."""
-    found = [np.empty((3, 0), np.int64)]
-    for n, (phrase, token, row) in enumerate(phrases, start=1):
-        key = phrase * np.uint64(0x9E3779B97F4A7C15) ^ (row.astype(np.uint64) + np.uint64(1)) * np.uint64(
-            0xC2B2AE3D27D4EB4F
-        )
-        _, first, group = np.unique(key, return_index=True, return_inverse=True)
-        again = np.flatnonzero(first[group] != np.arange(len(key)))
-        places = [(token[at] - token_offsets[row[again]]) * MAX_PHRASE + n - 1 for at in (again, first[group[again]])]
-        found.append(np.stack([row[again], *places]))
-    table = np.concatenate(found, 1)
-    return table[:, np.argsort(table[0], kind="stable")]
-
-
 @dataclass
 class Batch:
     """B items as tensors; T tokens, S steps, C categorical columns (conditions last), M numeric ones.
@@ -301,12 +207,13 @@ class Batch:
     Attributes:
         codes (B, C), numbers (B, M), bins (B, M): as in `Inputs`.
         sets: `multi` attribute → int64 (B, S): codes of the members, −1 where there are no more.
-        word (B, T), gram (B, T, GRAMS), column (B, T): text tokens, `token_mask` (B, T) true where there is one.
+        word (B, T), gram (B, T, GRAMS), column (B, T), look (B, T, LOOKS): text tokens, `token_mask` (B, T) true where
+            there is one.
         wide, wide_weight (w,), wide_offsets (B + 1,): text features of the linear part with their TF-IDF weights.
         vectors, vector_mask: pretrained level → float32 (B, K), bool (B,); word_vector: float32 (B, T, P) or None.
         neighbour_codes int64 (B, K, C), neighbour_cosines float32 (B, K): values of similar training items, −1 unknown.
         steps: group → (numbers (B, S, n), hashes (B, S, h), mask (B, S), statistics (B, w)).
-        match_row, match_attribute, match_value, match_token, match_length (m,): known values in the text.
+        match_row, match_attribute, match_value, match_token, match_length, match_loose (m,): known values in the text.
         copy_row, copy_attribute, copy_span (c,): cells whose own value is not known but a span of their text.
         repeat_row, repeat_span, repeat_first (r,): as `repeats` in `Inputs`.
     """
@@ -318,6 +225,7 @@ class Batch:
     word: torch.Tensor
     gram: torch.Tensor
     column: torch.Tensor
+    look: torch.Tensor
     hash: torch.Tensor
     token_mask: torch.Tensor
     wide: torch.Tensor
@@ -334,6 +242,7 @@ class Batch:
     match_value: torch.Tensor
     match_token: torch.Tensor
     match_length: torch.Tensor
+    match_loose: torch.Tensor
     copy_row: torch.Tensor
     copy_attribute: torch.Tensor
     copy_span: torch.Tensor
@@ -355,8 +264,8 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
     norm = np.sqrt(np.bincount(row_of, weights=weight**2, minlength=len(rows)))[row_of]
     nothing = np.zeros((len(inputs), 0, inputs.codes.shape[1]), np.int64)
     near = inputs.neighbours or (nothing[..., 0], nothing[..., 0].astype(np.float32), nothing)
-    matches = inputs.matches
-    match_at, match_row = _of_rows(matches.row, rows)
+    places = inputs.matches
+    match_at, match_row = _of_rows(places.row, rows)
     copies = inputs.copies
     copy_at, copy_row = _of_rows(copies.row, rows)
     repeat_at, repeat_row = _of_rows(inputs.repeats[0], rows)
@@ -368,6 +277,7 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         word=tensor(inputs.tokens["word"][at] * mask),
         gram=tensor(inputs.tokens["gram"][at] * mask[..., None]),
         column=tensor(inputs.tokens["column"][at] * mask),
+        look=tensor((inputs.tokens["look"][at] * mask[..., None]).astype(np.int64)),
         hash=tensor((inputs.tokens["hash"][at] * mask).astype(np.int64)),
         token_mask=tensor(mask),
         wide=tensor(wide),
@@ -380,10 +290,11 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         word_vector=None if inputs.word_vectors is None else tensor(inputs.word_vectors[at]).float(),
         steps={name: _steps(*group, rows) for name, group in inputs.sequences.items()},
         match_row=tensor(match_row),
-        match_attribute=tensor(matches.attribute[match_at]),
-        match_value=tensor(matches.value[match_at]),
-        match_token=tensor(matches.token[match_at]),
-        match_length=tensor(matches.length[match_at]),
+        match_attribute=tensor(places.attribute[match_at]),
+        match_value=tensor(places.value[match_at]),
+        match_token=tensor(places.token[match_at]),
+        match_length=tensor(places.length[match_at]),
+        match_loose=tensor(places.loose[match_at] > 0),
         copy_row=tensor(copy_row),
         copy_attribute=tensor(copies.attribute[copy_at]),
         copy_span=tensor(copies.token[copy_at] * MAX_PHRASE + copies.length[copy_at] - 1),

@@ -4,7 +4,10 @@ Choices:
 - a network of its own over the words (their strings and pretrained vectors), apart from the words that the fusion
   reads: where a value begins and ends is another question than what an item is;
 - every word gets three numbers per attribute, and a span's score is their sum: start of its first word, end of its last
-  one, inside of all of them, as in span-based extraction (Seo et al., 2017), without a vector per span;
+  one, inside of all of them, as in span-based extraction (Seo et al., 2017), without a vector per span; and how well
+  its first and last word go together, a product of PAIR dimensions weighed per attribute (after Yu et al., 2020);
+- besides its string and its pretrained vector a word has a look: what stands before it and behind it (a comma, a
+  bracket, the end), and whether it has capitals or digits (`features/text.py`);
 - convolutions see seven words to each side; a recurrent network (BiLSTM) was no better and slower;
 - a string that stands in the text several times is one candidate: the log-sum of its places is the score of the first.
 """
@@ -15,12 +18,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from attrgan.features import text
 from attrgan.model.inputs import Batch
 from attrgan.model.levels import WordContext
 from attrgan.model.sets import NEVER
 from attrgan.model.vocabulary import MAX_PHRASE
 
-WIDTH = 256
+WIDTH, PAIR, LOOK = 256, 64, 16
 LAYERS = 3
 DROPOUT = 0.3
 
@@ -31,10 +35,13 @@ class SpanScores(nn.Module):
     def __init__(self, attributes: int, width: int, vector: int) -> None:
         super().__init__()
         self.vector = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(vector, width)) if vector else None
-        self.enter = nn.Linear(width * (2 if vector else 1), WIDTH)
+        self.look = nn.ModuleList(nn.Embedding(n, LOOK) for n in (text.GAPS, text.GAPS, text.SHAPES))
+        self.enter = nn.Linear(width * (2 if vector else 1) + LOOK * text.LOOKS, WIDTH)
         self.context = WordContext(WIDTH, LAYERS, 0.1)
         self.dropout = nn.Dropout(DROPOUT)
         self.head = nn.Parameter(torch.randn(attributes, 3, WIDTH) / math.sqrt(WIDTH))
+        self.first, self.last = nn.Linear(WIDTH, PAIR), nn.Linear(WIDTH, PAIR)
+        self.pair = nn.Parameter(torch.randn(attributes, PAIR) * 0.05)
         self.asked = nn.Linear(WIDTH, 2 * width, bias=False)
         self.length = nn.Parameter(torch.zeros(attributes, MAX_PHRASE))
 
@@ -49,7 +56,7 @@ class SpanScores(nn.Module):
             mask: bool (B, T): words that may be read.
             queries: float32 (B, O, D): what the rest of the item says about each attribute.
         """
-        words = [strings]
+        words = [strings, *(look(kind) for look, kind in zip(self.look, batch.look.unbind(-1), strict=True))]
         if self.vector is not None and batch.word_vector is not None:
             words.append(self.vector(batch.word_vector))
         seen = self.dropout(self.context(self.enter(self.dropout(torch.cat(words, -1))), mask)) * mask[..., None]
@@ -63,7 +70,9 @@ class SpanScores(nn.Module):
             [start + F.pad(end, (0, n))[..., n:] + total[..., n + 1 : n + 1 + size] - total[..., :size]
              for n in range(MAX_PHRASE)], -1,
         )  # fmt: skip
-        scores = scores + self.length[:, None]
+        first, last = self.first(seen).tanh(), self.last(seen).tanh()
+        pairs = torch.stack([first * F.pad(last, (0, 0, 0, n))[:, n:] for n in range(MAX_PHRASE)], 2)
+        scores = scores + torch.einsum("btnk,ok->botn", pairs, self.pair) + self.length[:, None]
         there = candidates(batch, mask).flatten(1)
         return _fold(scores.flatten(2).masked_fill(~there[:, None], NEVER), there, batch)
 

@@ -227,6 +227,12 @@ class Vocabulary:
             found.append(of_length)
         return found
 
+    @cached_property
+    def last_words(self) -> dict[str, int]:
+        """The last words of all values, normalised, and their hashes."""
+        words = (text.tokenize(value) for known in self.values.values() for value in known.values)
+        return {last: text.encode_word(last)[0] for last in {w[-1][0] for w in words if 0 < len(w) <= MAX_PHRASE}}
+
     def alike(self, name: str) -> np.ndarray:
         """int64 (V,): for each value of an attribute the most frequent one that is spelled with the same words."""
         first: dict[tuple[int, ...], int] = {}

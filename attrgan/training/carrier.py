@@ -93,12 +93,11 @@ class Carrier:
         if ours.spans is None or theirs.spans is None:
             return
         same_words = ours.schema.encoders.language == theirs.schema.encoders.language
-        for name in [
-            n for n in self.new if n.startswith(("spans.enter", "spans.context", "spans.asked", "spans.vector"))
-        ]:
+        of_attributes = ("spans.head", "spans.length", "spans.pair")
+        for name in [n for n in self.new if n.startswith("spans.") and n not in of_attributes]:
             if same_words:
                 self._whole(name)
-        for name in ("spans.head", "spans.length"):
+        for name in of_attributes:
             self._rows(name, _by_name(ours.open, theirs.open))
 
     def _vectors(self) -> None:

@@ -83,7 +83,7 @@ def _own_matches(batch: Batch, generator: Generator, name: str) -> torch.Tensor:
     """bool (m,): the matches of an open attribute that spell the item's own value."""
     i, alike = generator.categorical.index(name), generator.alike[name]
     code = batch.codes[batch.match_row, i]
-    known = (code >= 0) & (code < len(alike)) & (batch.match_attribute == i)
+    known = (code >= 0) & (code < len(alike)) & (batch.match_attribute == i) & ~batch.match_loose
     return known & (alike[torch.where(known, code, 0)] == batch.match_value) if len(alike) else known
 
 

@@ -56,6 +56,7 @@ class Options:
     wide_learning_rate: float = 0.15
     vector_learning_rate: float = 0.05
     bias_learning_rate: float = 0.02
+    match_learning_rate: float = 0.1
     discriminator_learning_rate: float = 2e-3
     ema: float = 0.99
     patience: int = 4
@@ -165,13 +166,14 @@ class Trainer:
         generator, wide = self.generator, self.generator.wide
         vectors = [*wide.vectors.parameters(), wide.vote, wide.sharpness]
         numbers = generator.numbers
-        biases = [generator.match, generator.value_bias, numbers.start]
+        biases = [generator.value_bias, numbers.start]
         biases += [generator.spans.length] if generator.spans is not None else []
-        apart = {id(p) for p in (wide.sparse.weight, *vectors, *biases)}
+        apart = {id(p) for p in (wide.sparse.weight, *vectors, *biases, generator.match)}
         groups: list[dict[str, Any]] = [
             {"params": [p for p in generator.parameters() if id(p) not in apart]},
             {"params": vectors, "lr": self.options.vector_learning_rate},
             {"params": biases, "lr": self.options.bias_learning_rate},
+            {"params": [generator.match], "lr": self.options.match_learning_rate},
         ]
         self.optimizers = {
             "deep": torch.optim.AdamW(groups, self.options.learning_rate, weight_decay=0.01),

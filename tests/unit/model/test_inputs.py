@@ -8,7 +8,7 @@ import pytest
 from small_catalog import SCHEMA, frame
 
 from attrgan.features import cache
-from attrgan.model.inputs import batch, build
+from attrgan.model.inputs import Inputs, batch, build
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.model.wide import Layout
 from attrgan.schema import Schema
@@ -26,16 +26,21 @@ def vocabulary(rows) -> Vocabulary:
 
 def found(schema: Schema, values: list[str], *texts: str) -> set[tuple[int, str, str]]:
     """(row, value, what stands at its place) of every known value found in texts."""
-    known = pd.DataFrame({"i": [str(i) for i in range(len(values))], "t": values, "v": values}, dtype=object)
-    vocabulary = Vocabulary.fit(known, cache.encode(known, schema), schema)
-    items = pd.DataFrame({"i": [str(i) for i in range(len(texts))], "t": list(texts), "v": None}, dtype=object)
-    inputs = build(items, cache.encode(items, schema), vocabulary)
+    vocabulary, inputs = looked_up(schema, values, *texts)
     m, result = inputs.matches, set()
     for row, value, token, length in zip(m.row, m.value, m.token, m.length, strict=True):
         first = inputs.token_offsets[row] + token
         place = slice(inputs.tokens["start"][first], inputs.tokens["end"][first + length - 1])
         result.add((int(row), vocabulary.values["v"].values[value], texts[row][place]))
     return result
+
+
+def looked_up(schema: Schema, values: list[str], *texts: str, loosely: bool = False) -> tuple[Vocabulary, Inputs]:
+    """A vocabulary of values, and texts looked up in it."""
+    known = pd.DataFrame({"i": [str(i) for i in range(len(values))], "t": values, "v": values}, dtype=object)
+    vocabulary = Vocabulary.fit(known, cache.encode(known, schema), schema)
+    items = pd.DataFrame({"i": [str(i) for i in range(len(texts))], "t": list(texts), "v": None}, dtype=object)
+    return vocabulary, build(items, cache.encode(items, schema), vocabulary, texts=("t",) if loosely else ())
 
 
 ONE_TEXT = Schema.parse({"id": "i", "text": ["t"], "attributes": {"v": {"kind": "open"}}})
@@ -50,6 +55,23 @@ def test_known_values_are_found_whatever_their_case_and_punctuation():
 
 def test_chinese_values_are_found_character_by_character():
     assert found(ONE_TEXT, ["华为"], "全新华为手机") == {(0, "华为", "华为")}
+
+
+def test_a_value_stands_loosely_where_only_the_ending_of_its_last_word_differs():
+    known, texts = ["Floral Print", "Dresses", "Men", "Red", "RX500"], ("Floral printed dress", "MENS reduced RX5000")
+    vocabulary, inputs = looked_up(ONE_TEXT, known, *texts, loosely=True)
+    m = inputs.matches
+    named = [
+        (int(r), vocabulary.values["v"].values[v], int(t), int(n))
+        for r, v, t, n in zip(m.row, m.value, m.token, m.length, strict=True)
+    ]
+    assert sorted(named) == [(0, "Dresses", 2, 1), (0, "Floral Print", 0, 2), (1, "Men", 0, 1)]
+    assert m.loose.all()
+
+
+def test_a_value_that_stands_word_for_word_stands_there_and_not_loosely():
+    _, inputs = looked_up(ONE_TEXT, ["print"], "printed, a print", loosely=True)
+    assert (inputs.matches.token.tolist(), inputs.matches.loose.tolist()) == ([2], [0])
 
 
 def test_a_value_is_not_found_across_two_items_or_two_columns():
