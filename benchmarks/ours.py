@@ -18,7 +18,7 @@ import yaml
 
 import attrgan
 from attrgan.errors import InputError
-from attrgan.schema import Schema
+from attrgan.schema import NOT_APPLICABLE, Schema
 from benchmarks.tasks import ID, Task
 
 Roles = dict[str, Any]
@@ -141,4 +141,9 @@ def _complete(task: Task, folder: Path, features: str, seconds: dict[str, float]
         found["value"].astype(object).where(~numeric, found["expected" if task.set.protocol == "mcar" else "number"])
     )
     answers = pd.DataFrame({ID: found[ID], "attribute": found["attribute"], "value": value})
-    return answers.assign(confidence=found["confidence"].astype(float))
+    answers["confidence"] = found["confidence"].astype(float)
+    if task.set.protocol == "extraction":
+        others = [json.loads(evidence).get("other_candidates", []) for evidence in found["evidence"]]
+        values = [next((o for o in some if o[0] != NOT_APPLICABLE), (None, 0.0)) for some in others]
+        answers["instead"], answers["instead_confidence"] = zip(*values, strict=True)
+    return answers

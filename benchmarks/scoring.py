@@ -1,7 +1,9 @@
 """Scores answers to a task. The figures are the same for every model; none of them knows who answered.
 
-Answers have one row per cell: `product_id`, `attribute`, `value`, `confidence` (not-a-number: the model has none). A
-cell without an answer counts as wrong; a number that is missing counts as the median of the training rows.
+Answers have one row per cell: `product_id`, `attribute`, `value`, `confidence` (not-a-number: the model has none), and
+for extraction, where the model can say it, `instead` and `instead_confidence`: the likeliest value where `value` says
+that there is none. A cell without an answer counts as wrong; a number that is missing counts as the median of the
+training rows.
 """
 
 from typing import Any
@@ -14,8 +16,9 @@ from attrgan.schema import NOT_APPLICABLE
 from benchmarks.tasks import ID, Task
 
 TOLERANCE = 0.05
-THRESHOLD = 0.5
-"""Confidence from which an extracted value counts in the figures with a threshold: fixed beforehand."""
+THRESHOLD = 0.4
+"""Confidence from which an extracted value counts in the figures decided for F1: half the F1 to be expected, which
+makes it largest (Lipton et al., 2014); fixed beforehand. Without it a value is said where it is likelier than none."""
 Figures = dict[str, float | None]
 
 
@@ -92,11 +95,10 @@ def _extraction(task: Task, cells: pd.DataFrame) -> dict[str, Any]:
     cells = cells.assign(answer=_normal(cells["answer"]), accepted=cells["accepted"].map(lambda v: [*map(_trim, v)]))
     ruled_out, none = cells["answer"] == NOT_APPLICABLE, ~cells["accepted"].map(bool)
     cells.loc[ruled_out, "answer"] = ""
-    sure = cells["confidence"].to_numpy(float, na_value=np.nan) >= THRESHOLD
-    cautious = cells.assign(answer=cells["answer"].where(sure, ""))
-    row, row_cautious = cells[cells["listed"].astype(bool)], cautious[cells["listed"].astype(bool)]
+    decided = _decided_for_f1(cells)
+    row, row_decided = (every[cells["listed"].astype(bool)] for every in (cells, decided))
     summary: dict[str, Any] = {"f1_row": micro_f1(row), "f1_strict": micro_f1(cells)}
-    summary |= {"f1_row_at_half": micro_f1(row_cautious), "f1_strict_at_half": micro_f1(cautious)}
+    summary |= {"f1_row_decided": micro_f1(row_decided), "f1_strict_decided": micro_f1(decided)}
     summary["recall_unseen"] = recall_unseen(task, cells)
     if task.set.not_listed == NOT_APPLICABLE:
         summary["na_f1"] = 2 * int((ruled_out & none).sum()) / max(int(ruled_out.sum() + none.sum()), 1)
@@ -104,6 +106,16 @@ def _extraction(task: Task, cells: pd.DataFrame) -> dict[str, Any]:
         str(name): {"n": len(group), "f1": micro_f1(group)} for name, group in row.groupby("attribute", sort=False)
     }
     return {"attributes": attributes, "summary": summary | {"cells": len(cells)}}
+
+
+def _decided_for_f1(cells: pd.DataFrame) -> pd.DataFrame:
+    """The likeliest value of every cell, where it is likely enough."""
+    answer, chance = cells["answer"], cells["confidence"].astype(float)
+    if "instead" in cells:
+        none = answer == ""
+        answer = answer.mask(none, _normal(cells["instead"]))
+        chance = chance.mask(none, cells["instead_confidence"].astype(float))
+    return cells.assign(answer=answer.where(chance >= THRESHOLD, ""))
 
 
 def _trim(value: str) -> str:

@@ -13,8 +13,8 @@ FIGURES = {
     "cells": {"accuracy": "accuracy", "within5": "within 5 %", "cov95": "cov95", "ece": "ECE",
               "ece_expected": "ECE by chance", "skill": "skill"},
     "extraction": {
-        "f1_row": "F1 row", "f1_strict": "F1 strict", "f1_row_at_half": "F1 row ≥ .5",
-        "f1_strict_at_half": "F1 strict ≥ .5", "recall_unseen": "recall of new values",
+        "f1_row": "F1 row", "f1_strict": "F1 strict", "f1_row_decided": "F1 row, decided for F1",
+        "f1_strict_decided": "F1 strict, decided for F1", "recall_unseen": "recall of new values",
         "na_f1": "NA-F1",
     },
     "mcar": {"rmse": "RMSE"},  # answers are means of distributions there, of which nothing else can be asked

@@ -145,7 +145,7 @@ class Withheld:
         at, candidate = tensor(rows), tensor(best)
         if not size:  # no training row knew a value: all candidates are spans, which only the text has
             full = output.logits[name][tensor(cells)].gather(1, candidate.clamp(min=0))
-            return {level: full - 1e4 * (level == "text") for level in [*self.levels, "neighbours"]}
+            return dict.fromkeys([*self.levels, "neighbours"], full) | {"text": torch.full_like(full, -1e4)}
         known, code = (candidate >= 0) & (candidate < size), candidate.clamp(0, size - 1)
         if name in generator.open:  # a value that stands in the text is scored as a span is, by the text alone
             known &= ~self._standing(name, size)[at].gather(1, code)

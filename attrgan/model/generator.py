@@ -177,6 +177,7 @@ class Generator(nn.Module):
         self.fusion = Fusion(width, size.layers, size.heads, size.feed_forward, size.dropout)
         self.query = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.match = nn.Parameter(torch.ones(max(len(self.categorical), 1), MAX_PHRASE + 1))
+        nn.init.zeros_(self.match[:, MAX_PHRASE:])  # where a value stands loosely
         self.alike = {n: tensor(vocabulary.alike(n)) for n in self.open}
         self.spans = SpanScores(len(self.open), width, vocabulary.word_vector) if self.open else None
         self.wide = Wide(schema, vocabulary, size.wide_dropout, size.vector_dropout)

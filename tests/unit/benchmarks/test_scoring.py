@@ -135,11 +135,13 @@ def test_not_applicable_is_no_prediction() -> None:
     assert score(extraction_task(), given)["summary"]["f1_strict"] == 1
 
 
-def test_the_figures_with_a_threshold_leave_out_what_is_less_sure() -> None:
-    given = answers(("a", "Colour", "red", 0.9), ("a", "Size", "XL", 0.4), ("b", "Colour", "teal", 0.9))
-    summary = score(extraction_task(), given)["summary"]
-    assert summary["f1_strict_at_half"] == 1
-    assert summary["f1_strict"] < 1
+def test_decided_for_f1_what_is_less_sure_is_left_out_and_what_is_nearly_as_likely_as_none_is_said() -> None:
+    given = answers(("a", "Colour", "red", 0.9), ("a", "Size", "XL", 0.3), ("b", "Colour", "n/a", 0.5))
+    plain = score(extraction_task(), given)["summary"]
+    assert plain["f1_strict"] == pytest.approx(2 / 4)
+    assert plain["f1_strict_decided"] == pytest.approx(2 / 3)
+    given = given.assign(instead=[None, "L", "teal"], instead_confidence=[0.0, 0.2, 0.45])
+    assert score(extraction_task(), given)["summary"]["f1_strict_decided"] == 1
 
 
 def test_recall_of_new_values_asks_only_for_those_that_no_training_row_has() -> None:

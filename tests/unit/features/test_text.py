@@ -147,10 +147,32 @@ def test_composed_and_decomposed_spellings_are_one_word():
 
 
 def test_long_texts_are_cut_for_the_network_and_less_so_for_the_linear_part():
-    frame = pd.DataFrame({"t": [" ".join(f"w{i}" for i in range(400))]})
-    row = {name: len(column[0].as_py()) for name, column in encode(frame, ["t"]).items()}
-    assert row["text.word"] == MAX_TOKENS
-    assert row["text.wide"] > text.MAX_WIDE_TOKENS
+    frame = pd.DataFrame({"t": [" ".join(f"w{i}" for i in range(400)), "字" * 400]})
+    latin, chinese = ({name: len(column[i].as_py()) for name, column in encode(frame, ["t"]).items()} for i in (0, 1))
+    assert latin["text.word"] == sum(end <= text.MAX_CHARACTERS for _, _, end in tokenize(frame["t"][0])) < MAX_TOKENS
+    assert chinese["text.word"] == MAX_TOKENS
+    assert latin["text.wide"] > text.MAX_WIDE_TOKENS
+    assert latin["text.look"] == latin["text.word"] * text.LOOKS
+
+
+def looks(cell: str) -> list[tuple[int, int, int]]:
+    """What stands before each token, what behind it, and how it is written."""
+    found = encode(pd.DataFrame({"t": [cell]}), ["t"])["text.look"][0].as_py()
+    return list(zip(*(found[i :: text.LOOKS] for i in range(text.LOOKS)), strict=True))
+
+
+def test_a_token_knows_what_stands_beside_it_in_any_number_of_blanks():
+    (start, comma, _), (same, bracket, _), (_, end, _) = looks("red,  blue (green")
+    assert comma == same == looks("a,\tb")[0][1]
+    assert start == end, "nothing"
+    assert len({start, comma, bracket}) == 3
+    assert looks("red (")[-1][1] != looks("red")[-1][1]
+
+
+def test_a_token_knows_how_it_is_written():
+    shapes = [shape for _, _, shape in looks("12 7g 红 RED red Red iPhone ÉTÉ")]
+    assert shapes[:7] == [1, 2, 3, 4, 5, 6, 7]
+    assert shapes[7] == 4
 
 
 def test_no_text_is_no_tokens():

@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_catalog import SCHEMA, frame, in_float32
+from small_catalog import OPTIONS, SCHEMA, frame, in_float32
 
 from attrgan.completion.complete import completions
 from attrgan.features import cache
+from attrgan.model import CompletionModel
 from attrgan.model.attribution import Withheld
 from attrgan.model.generator import Hidden, Output
 from attrgan.model.inputs import Batch, Inputs, batch
+from attrgan.training.train import train
 
 NAMES = list(SCHEMA.attributes)
 
@@ -87,6 +89,15 @@ def test_a_colour_that_the_title_spells_is_carried_by_the_text(small_model, item
     for levels in (json.loads(evidence)["levels"] for evidence in done["evidence"]):
         assert max(levels, key=levels.get) == "text"
         assert levels["text"] > 0.5
+
+
+def test_spans_of_an_attribute_whose_values_nobody_knows_are_carried_by_the_text(tmp_path):
+    rows = frame(120, seed=2).assign(brand=None)  # an `open` column that is empty in every row
+    train(SCHEMA, rows, cache.encode(rows, SCHEMA), OPTIONS, tmp_path, say=lambda _: None)
+    done = completions(CompletionModel.load(tmp_path), rows.head(8), review_confidence=0.0)
+    assert (done["attribute"] == "brand").sum() == 8
+    for evidence in done.query("attribute == 'brand' and source == 'text'")["evidence"]:
+        assert json.loads(evidence)["levels"] == {"text": 1.0}
 
 
 def test_an_answer_that_would_have_been_another_without_the_sequence_has_it_as_source(small_model, items):
