@@ -1,5 +1,7 @@
 """A made-up catalog with every kind of column, in which everything can be known: what a title says is true."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from attrgan.features import cache, language, pretrained
+from attrgan.features import image, language, pretrained
 from attrgan.lake.catalog import to_frame
 from attrgan.model.generator import Size
 from attrgan.schema import Schema
@@ -100,13 +102,15 @@ def frame(rows: int, seed: int = 0, **arguments: Any) -> pd.DataFrame:
     return to_frame(catalog(rows, seed, **arguments), SCHEMA)
 
 
-def in_float32(items: pd.DataFrame) -> pa.Table:
-    """The features of items as CPUs without bfloat16 compute them: alike on every machine."""
+@contextmanager
+def float32() -> Iterator[None]:
+    """Encoders as on CPUs without bfloat16: what they say then hardly depends on the machine, nor on the batch."""
     import torch
 
     with pytest.MonkeyPatch.context() as alike:
         alike.setattr(pretrained, "precision", lambda: torch.float32)
-        language.load.cache_clear()
-        features = cache.encode(items, SCHEMA)
-    language.load.cache_clear()
-    return features
+        for encoder in (language, image):
+            encoder.load.cache_clear()
+        yield
+    for encoder in (language, image):
+        encoder.load.cache_clear()

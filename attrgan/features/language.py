@@ -162,7 +162,7 @@ def _places(cells: tuple[str | None, ...]) -> np.ndarray:
     """int64 (t, 2): start and end, in the joined text, of the words of `text.encode`."""
     places, shift = [], 0
     for cell in _known(cells):
-        places += [(shift + start, shift + end) for _, start, end in text.tokenize(cell)[: text.MAX_TOKENS]]
+        places += [(shift + start, shift + end) for _, start, end in text.read(text.tokenize(cell))]
         shift += len(cell) + 1
     return np.array(places, np.int64).reshape(-1, 2)
 

@@ -109,6 +109,11 @@ def tokenize(text: str) -> list[tuple[str, int, int]]:
     return [(normalise(m.group()), m.start(), m.end()) for m in _TOKEN.finditer(text)]
 
 
+def read(tokens: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    """Those tokens of one column that become tokens of the network."""
+    return [token for token in tokens[:MAX_TOKENS] if token[2] <= MAX_CHARACTERS]
+
+
 @lru_cache(maxsize=1 << 18)
 def normalise(word: str) -> str:
     """The normal form of a word: see the module."""
@@ -203,11 +208,11 @@ def _encode_item(texts: tuple[str | None, ...]) -> list[np.ndarray]:
             continue
         tokens = tokenize(text)[:MAX_WIDE_TOKENS]
         encoded = [encode_word(word) for word, _, _ in tokens]
-        read = [(start, end) for _, start, end in tokens[:MAX_TOKENS] if end <= MAX_CHARACTERS]
-        words += [e[0] for e in encoded[: len(read)]]
-        grams += [e[1] for e in encoded[: len(read)]]
-        places += [(number, *place) for place in read]
-        looks += _looks(text, read)
+        near = [(start, end) for _, start, end in read(tokens)]
+        words += [e[0] for e in encoded[: len(near)]]
+        grams += [e[1] for e in encoded[: len(near)]]
+        places += [(number, *place) for place in near]
+        looks += _looks(text, near)
         wide.append(np.array([e[0] for e in encoded], np.uint32))
         pairs = pairwise(tokens)
         wide.append(np.fromiter((_pair(a[0], b[0]) for a, b in pairs), np.uint32))

@@ -32,6 +32,8 @@ from attrgan.schema import Schema
 INTERVAL = 0.9
 """Share of true numbers that `lower` … `upper` is meant to cover."""
 BATCH = 512
+FORMAT = 2
+"""Of the model folder; raised when one of an older version cannot be loaded any more."""
 FILES = ("model.safetensors", "vocabulary.json", "config.json", "schema.yaml", "calibration.json")
 
 
@@ -353,6 +355,7 @@ class CompletionModel:
         for name in ("model.safetensors", "vocabulary.json", "schema.yaml"):
             digest.update((folder / name).read_bytes())
         self.config |= {
+            "format": FORMAT,
             "model_version": digest.hexdigest()[:12],
             "schema_hash": self.schema.hash,
             "size": asdict(self.generator.size),
@@ -377,6 +380,11 @@ class CompletionModel:
         try:
             schema = Schema.load(folder / "schema.yaml")
             config = json.loads((folder / "config.json").read_text())
+            if config.get("format", 1) != FORMAT:
+                raise ModelError(
+                    f"{folder} was written by another version of attrgan (its folders have format "
+                    f"{config.get('format', 1)}, this one reads {FORMAT}): train anew, or use that version"
+                )
             tensors = load_file(folder / "model.safetensors")
             arrays = {
                 k.removeprefix("vocabulary."): v.numpy() for k, v in tensors.items() if k.startswith("vocabulary.")

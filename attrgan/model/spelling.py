@@ -105,7 +105,7 @@ def _places(known: pd.DataFrame, name: str, schema: Schema) -> Iterator[_Place]:
     for value, texts in zip(known[name], text.texts_of(known, schema), strict=True):
         words = text.tokenize(value)
         for cell in texts:
-            tokens = text.tokenize(cell)[: text.MAX_TOKENS] if isinstance(cell, str) else []
+            tokens = text.read(text.tokenize(cell)) if isinstance(cell, str) else []
             at = next((i for i in range(len(tokens)) if words and _same(tokens[i : i + len(words)], words)), None)
             if at is not None:
                 end = tokens[at + len(words) - 1][2]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_catalog import OPTIONS, SCHEMA, frame, in_float32
+from small_catalog import OPTIONS, SCHEMA, frame
 
 from attrgan.completion.complete import completions
 from attrgan.features import cache
@@ -83,8 +83,7 @@ def test_shares_of_what_speaks_for_a_value_add_up_to_one(small_model, items):
 
 
 def test_a_colour_that_the_title_spells_is_carried_by_the_text(small_model, items):
-    asked = items.assign(colour=None)
-    done = completions(small_model, asked, in_float32(asked)).query("status == 'filled'")
+    done = completions(small_model, items.assign(colour=None)).query("status == 'filled'")
     assert len(done) > 10
     for levels in (json.loads(evidence)["levels"] for evidence in done["evidence"]):
         assert max(levels, key=levels.get) == "text"

@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from safetensors.torch import load_file, save_file
-from small_catalog import SCHEMA, frame, in_float32
+from small_catalog import SCHEMA, frame
 
 from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask, mask_of
@@ -26,13 +25,10 @@ STRANGER = {
 }  # fmt: skip
 
 
-def answers(
-    model: CompletionModel, items: pd.DataFrame, mask: Mask | None = None, wanted: np.ndarray | None = None,
-    features: pa.Table | None = None,
-):  # fmt: skip
+def answers(model: CompletionModel, items: pd.DataFrame, mask: Mask | None = None, wanted: np.ndarray | None = None):
     """The model's answer to every cell (or the wanted ones)."""
     everything = np.ones((len(items), len(NAMES)), dtype=bool)
-    inputs = model.inputs(items, cache.encode(items, SCHEMA) if features is None else features)
+    inputs = model.inputs(items, cache.encode(items, SCHEMA))
     return model.predict(items, inputs, everything if wanted is None else wanted, mask)
 
 
@@ -106,11 +102,9 @@ def test_an_answer_is_the_same_alone_and_among_others_of_any_length(small_model,
     long["title"] += " and much more to say" * 8
     long["week"] = [list(range(40))] * len(long)
     long["paid"] = [[float(i) for i in range(40)]] * len(long)
-    everything = pd.concat([items, long], ignore_index=True)
-    together = answers(small_model, everything, features=in_float32(everything))
+    together = answers(small_model, pd.concat([items, long], ignore_index=True))
     for row in (0, 7, 11, 23):
-        item = items.iloc[[row]].reset_index(drop=True)
-        alone = answers(small_model, item, features=in_float32(item))
+        alone = answers(small_model, items.iloc[[row]].reset_index(drop=True))
         for name in NAMES:
             assert alone[name].value[0] == together[name].value[row]
             assert alone[name].confidence[0] == pytest.approx(together[name].confidence[row], abs=1e-5)
@@ -296,6 +290,14 @@ def test_a_folder_that_lacks_a_file_is_not_a_model(folder, name):
 def test_a_damaged_file_is_said_to_be_damaged(folder, name, content):
     (folder / name).write_bytes(content)
     with pytest.raises(ModelError, match="damaged model folder"):
+        CompletionModel.load(folder)
+
+
+def test_a_folder_of_an_older_version_is_not_called_damaged(folder):
+    config = json.loads((folder / "config.json").read_text())
+    del config["format"]  # as it was before there were several
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"another version of attrgan.*format 1.*train anew"):
         CompletionModel.load(folder)
 
 

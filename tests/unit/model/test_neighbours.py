@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from small_catalog import SCHEMA, frame, in_float32
+from small_catalog import SCHEMA, frame
 
 from attrgan.completion.complete import completions
 from attrgan.features import cache
@@ -60,9 +60,9 @@ def test_an_empty_index_answers(small_model, items):
 
 
 def test_what_is_looked_up_does_not_depend_on_the_other_items(small_model, items):
-    whole = small_model.inputs(items, in_float32(items)).neighbours
+    whole = small_model.inputs(items, cache.encode(items, SCHEMA)).neighbours
     some = items.iloc[5:9].reset_index(drop=True)
-    part = small_model.inputs(some, in_float32(some)).neighbours
+    part = small_model.inputs(some, cache.encode(some, SCHEMA)).neighbours
     for alone, together in zip(part, whole, strict=True):
         np.testing.assert_array_equal(alone, together[5:9])
 
