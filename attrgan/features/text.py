@@ -46,6 +46,8 @@ GAPS, SHAPES = 256, 8
 SHORT = 96
 """Texts up to this many characters also give character 2- to 4-grams to the linear part."""
 
+STEM, ENDING = 3, 3
+
 _LETTERS = 64
 """Letters of the longest token; a longer run is cut."""
 _MARKS = 8
@@ -126,6 +128,14 @@ def normalise(word: str) -> str:
         seen = unicodedata.normalize("NFKC", seen)
     seen = seen.replace("i\u0307", "i").replace("\u0131", "i")
     return _DIGIT.sub(lambda digit: str(unicodedata.decimal(digit.group())), seen)
+
+
+def beginnings(word: str) -> list[str]:
+    """What a word may be with another ending: without its last letters, at most ENDING of them and fewer the less is
+    left, never less than STEM letters; of what has other characters than letters nothing."""
+    if not word.isalpha():
+        return []
+    return [word[:end] for end in range(STEM, len(word)) if len(word) - end <= min(ENDING, end - 2)]
 
 
 @lru_cache(maxsize=1 << 18)

@@ -4,12 +4,10 @@ Found by the hashes of phrases: values of the vocabulary, cells' own values that
 that spell what an earlier span of the same text does.
 
 A value also stands *loosely* where a word of the text begins with its last word, or the other way round: `Print` in
-`Printed`, `Dresses` in `Dress` (7 % of the values of AE-110K). No language is asked: STEM letters or more in common, at
-most ENDING more, fewer after a short stem. A loose match is another reason to choose the value, with a bonus of its
-own; it spells nothing.
+`Printed`, `Dresses` in `Dress` (7 % of the values of AE-110K). No language is asked (`text.beginnings`). A loose match
+is another reason to choose the value, with a bonus of its own; it spells nothing.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -21,7 +19,6 @@ from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 
 Phrases: TypeAlias = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 """For 1, 2, … words: the hash of each phrase, its first token over all items, and its row."""
-STEM, ENDING = 3, 3
 
 
 @dataclass
@@ -101,7 +98,7 @@ def _inflected(
     for word, token, item in zip(once.tolist(), first[at].tolist(), row[at].tolist(), strict=True):
         cell = str(texts[tokens["column"][token]][item])
         words[word] = text.normalise(cell[tokens["start"][token] : tokens["end"][token]])
-    others = _other_endings(words, vocabulary.last_words)
+    others = _other_endings(words, vocabulary)
     if not others:
         return []
     word, ending = (np.array(part, np.uint64) for part in zip(*others, strict=True))
@@ -116,24 +113,14 @@ def _inflected(
     return found
 
 
-def _other_endings(words: dict[int, str], known: dict[str, int]) -> list[tuple[int, int]]:
+def _other_endings(words: dict[int, str], vocabulary: Vocabulary) -> list[tuple[int, int]]:
     """(hash of a word of the texts, hash of a known one that begins as it does, or the other way round), sorted."""
-    shortened = defaultdict(list)
-    for word in known:
-        for shorter in _beginnings(word):
-            shortened[shorter].append(word)
+    known, longer = vocabulary.last_words, vocabulary.longer_words
     pairs = []
     for code, word in words.items():
-        others = [*shortened.get(word, ()), *(shorter for shorter in _beginnings(word) if shorter in known)]
-        pairs += [(code, known[other]) for other in others]
+        pairs += [(code, other) for other in longer.get(word, ())]
+        pairs += [(code, known[shorter]) for shorter in text.beginnings(word) if shorter in known]
     return sorted(pairs)
-
-
-def _beginnings(word: str) -> list[str]:
-    """What is left of a word without its last letters: STEM or more, at most ENDING less; of numbers nothing."""
-    if not word.isalpha():
-        return []
-    return [word[:end] for end in range(STEM, len(word)) if len(word) - end <= min(ENDING, end - 2)]
 
 
 def _pairs(asked: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,7 @@ Choices:
 - a network of its own over the words (their strings and pretrained vectors), apart from the words that the fusion
   reads: where a value begins and ends is another question than what an item is;
 - every word gets three numbers per attribute, and a span's score is their sum: start of its first word, end of its last
-  one, inside of all of them, as in span-based extraction (Seo et al., 2017), without a vector per span; and how well
-  its first and last word go together, a product of PAIR dimensions weighed per attribute (after Yu et al., 2020);
+  one, inside of all of them, as in span-based extraction (Seo et al., 2017), without a vector per span;
 - besides its string and its pretrained vector a word has a look: what stands before it and behind it (a comma, a
   bracket, the end), and whether it has capitals or digits (`features/text.py`);
 - convolutions see seven words to each side; a recurrent network (BiLSTM) was no better and slower;
@@ -24,7 +23,7 @@ from attrgan.model.levels import WordContext
 from attrgan.model.sets import NEVER
 from attrgan.model.vocabulary import MAX_PHRASE
 
-WIDTH, PAIR, LOOK = 256, 64, 16
+WIDTH, LOOK = 256, 16
 LAYERS = 3
 DROPOUT = 0.3
 
@@ -40,8 +39,6 @@ class SpanScores(nn.Module):
         self.context = WordContext(WIDTH, LAYERS, 0.1)
         self.dropout = nn.Dropout(DROPOUT)
         self.head = nn.Parameter(torch.randn(attributes, 3, WIDTH) / math.sqrt(WIDTH))
-        self.first, self.last = nn.Linear(WIDTH, PAIR), nn.Linear(WIDTH, PAIR)
-        self.pair = nn.Parameter(torch.randn(attributes, PAIR) * 0.05)
         self.asked = nn.Linear(WIDTH, 2 * width, bias=False)
         self.length = nn.Parameter(torch.zeros(attributes, MAX_PHRASE))
 
@@ -70,9 +67,7 @@ class SpanScores(nn.Module):
             [start + F.pad(end, (0, n))[..., n:] + total[..., n + 1 : n + 1 + size] - total[..., :size]
              for n in range(MAX_PHRASE)], -1,
         )  # fmt: skip
-        first, last = self.first(seen).tanh(), self.last(seen).tanh()
-        pairs = torch.stack([first * F.pad(last, (0, 0, 0, n))[:, n:] for n in range(MAX_PHRASE)], 2)
-        scores = scores + torch.einsum("btnk,ok->botn", pairs, self.pair) + self.length[:, None]
+        scores = scores + self.length[:, None]
         there = candidates(batch, mask).flatten(1)
         return _fold(scores.flatten(2).masked_fill(~there[:, None], NEVER), there, batch)
 

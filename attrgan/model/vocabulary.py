@@ -233,6 +233,15 @@ class Vocabulary:
         words = (text.tokenize(value) for known in self.values.values() for value in known.values)
         return {last: text.encode_word(last)[0] for last in {w[-1][0] for w in words if 0 < len(w) <= MAX_PHRASE}}
 
+    @cached_property
+    def longer_words(self) -> dict[str, list[int]]:
+        """What a last word of a value may be with another ending, and the hashes of all words that it may then be."""
+        found: dict[str, list[int]] = {}
+        for word, code in self.last_words.items():
+            for shorter in text.beginnings(word):
+                found.setdefault(shorter, []).append(code)
+        return found
+
     def alike(self, name: str) -> np.ndarray:
         """int64 (V,): for each value of an attribute the most frequent one that is spelled with the same words."""
         first: dict[tuple[int, ...], int] = {}

@@ -93,7 +93,7 @@ class Carrier:
         if ours.spans is None or theirs.spans is None:
             return
         same_words = ours.schema.encoders.language == theirs.schema.encoders.language
-        of_attributes = ("spans.head", "spans.length", "spans.pair")
+        of_attributes = ("spans.head", "spans.length")
         for name in [n for n in self.new if n.startswith("spans.") and n not in of_attributes]:
             if same_words:
                 self._whole(name)
