@@ -1,6 +1,7 @@
 """Pictures of a model: losses, reliability, coverage against precision, generated against real values and pairs."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 COLUMNS = 4
 MOST_NUMBERED = 20
 """Attributes up to which the cells of a heat map say their figure."""
+FALLBACK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC",
+            "Microsoft YaHei")  # fmt: skip
+"""Fonts for what matplotlib's own has not, those that are installed; letters that none of them has are boxes."""
 INK, ACCENT, MUTED = "#1f2933", "#2563eb", "#9aa5b1"
 
 
@@ -142,8 +146,11 @@ def _grid(answers: dict[str, pd.DataFrame], draw: "object", out: Path) -> None:
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> "tuple[Figure, list[Axes]]":
+    from matplotlib import font_manager, rcParams
     from matplotlib.figure import Figure
 
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    rcParams["font.family"] = ["sans-serif", *(name for name in FALLBACK if name in installed)]
     figure = Figure(figsize=size, layout="constrained")
     axes = list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
     for axis in axes:
@@ -155,4 +162,6 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> "tuple[Figure
 
 def _save(figure: "Figure", out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # once per letter of every label
+        figure.savefig(out, dpi=110)
