@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from small_catalog import OPTIONS, SCHEMA, TINY, catalog, with_gaps
@@ -34,16 +35,19 @@ def items(rows: int = ROWS) -> pd.DataFrame:
     return to_frame(with_gaps(catalog(rows)), SCHEMA)
 
 
-def run(folder: Path, options: Options = OPTIONS, frame: pd.DataFrame | None = None, **arguments) -> Path:
+def run(
+    folder: Path, options: Options = OPTIONS, frame: pd.DataFrame | None = None, features: pa.Table | None = None,
+    **arguments,
+) -> Path:  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     frame = items() if frame is None else frame
     arguments = {"say": lambda _: None} | arguments
-    train(SCHEMA, frame, cache.encode(frame, SCHEMA), options, folder, **arguments)
+    train(SCHEMA, frame, cache.encode(frame, SCHEMA) if features is None else features, options, folder, **arguments)
     return folder
 
 
-def weights(folder: Path) -> bytes:
-    return (folder / "model.safetensors").read_bytes()
+def weights(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -264,12 +268,16 @@ def test_vocabularies_are_fitted_on_training_rows_alone(tmp_path):
 def test_calibration_and_holdout_rows_change_no_weight(tmp_path):
     """What sets thresholds and what scores touch nothing else."""
     frame = items()
-    before = run(tmp_path / "before", frame=frame)
+    features = cache.encode(frame, SCHEMA)
+    before = run(tmp_path / "before", frame=frame, features=features)
     parts = split(frame["sku"])
-    for rows in (parts.calibration, parts.holdout):
-        frame.loc[rows, "colour"] = "red"
-        frame.loc[rows, "title"] = "changed"
-    after = run(tmp_path / "after", frame=frame)
+    rows = np.concatenate([parts.calibration, parts.holdout])
+    frame.loc[rows, ["colour", "title"]] = ["red", "changed"]
+    # encoded apart: what shares a batch with an item may change the last bit of its vector
+    changed = cache.encode(frame.iloc[rows].reset_index(drop=True), SCHEMA)
+    places = np.arange(len(frame))
+    places[rows] = len(frame) + np.arange(len(rows))
+    after = run(tmp_path / "after", frame=frame, features=pa.concat_tables([features, changed]).take(places))
     assert weights(before) == weights(after)
     temperatures = [
         {n: c["temperature"] for n, c in json.loads((f / "calibration.json").read_text()).items()}
