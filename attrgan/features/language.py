@@ -30,7 +30,7 @@ from attrgan.schema import Schema
 if TYPE_CHECKING:
     import torch
 
-VERSION = 2
+VERSION = 3
 """Raised whenever `encode` changes what it returns."""
 MAX_PIECES = 128
 MAX_CHARACTERS = 4000

@@ -222,7 +222,8 @@ def _encode_item(texts: tuple[str | None, ...]) -> list[np.ndarray]:
         words += [e[0] for e in encoded[: len(near)]]
         grams += [e[1] for e in encoded[: len(near)]]
         places += [(number, *place) for place in near]
-        looks += _looks(text, near)
+        following = tokens[len(near)][1] if len(near) < len(tokens) else len(text)
+        looks += _looks(text, near, following)
         wide.append(np.array([e[0] for e in encoded], np.uint32))
         pairs = pairwise(tokens)
         wide.append(np.fromiter((_pair(a[0], b[0]) for a, b in pairs), np.uint32))
@@ -237,9 +238,14 @@ def _encode_item(texts: tuple[str | None, ...]) -> list[np.ndarray]:
     ]  # fmt: skip
 
 
-def _looks(text: str, places: list[tuple[int, int]]) -> list[int]:
-    """What stands before each token, what behind it, and how it is written, one token after the other."""
-    gaps = [_gap(text[end:start]) for (_, end), (start, _) in pairwise([(0, 0), *places, (len(text), 0)])]
+def _looks(text: str, places: list[tuple[int, int]], following: int) -> list[int]:
+    """What stands before each token, what behind it, and how it is written, one token after the other.
+
+    Args:
+        following: where the next token starts that is not among them, or the text ends.
+    """
+    ends = pairwise([(0, 0), *places, (following, 0)])
+    gaps = [_gap(text[end : min(start, end + 16)]) for (_, end), (start, _) in ends]
     each = zip(pairwise(gaps), places, strict=True)
     return [kind for (before, after), (start, end) in each for kind in (before, after, _shape(text[start:end]))]
 
@@ -247,14 +253,16 @@ def _looks(text: str, places: list[tuple[int, int]]) -> list[int]:
 @lru_cache(maxsize=1 << 14)
 def _gap(between: str) -> int:
     """The kind of what stands between two tokens, or beside the first or last, blanks made one: 1 … GAPS − 1."""
-    return 1 + hash32("b" + " ".join(f"|{between[:16]}|".split())) % (GAPS - 1)
+    return 1 + hash32("b" + " ".join(f"|{between}|".split())) % (GAPS - 1)
 
 
 @lru_cache(maxsize=1 << 16)
 def _shape(word: str) -> int:
     """How a word is written: digits, digits and letters, letters without case, upper, lower, Capital, mixed: 1 … 7."""
-    if not word.isalpha():
-        return 2 if any(c.isalpha() for c in word) else 1
+    if not any(c.isalpha() for c in word):
+        return 1
+    if any(c.isdecimal() for c in word):
+        return 2
     of_case = (word.upper() == word.lower(), word.isupper(), word.islower(), word.istitle(), True)
     return 3 + of_case.index(True)
 

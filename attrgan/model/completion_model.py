@@ -325,6 +325,7 @@ class CompletionModel:
         """int64 (n, 2): token and length where the chosen value stands in the text."""
         matches = inputs.matches
         at = matches.find(rows, self._number(name), best)
+        at[at >= 0] = np.where(matches.loose[at[at >= 0]] > 0, -1, at[at >= 0])  # a loose match spells nothing
         result = np.full((len(rows), 2), -1, np.int64)
         result[at >= 0] = np.stack([matches.token[at], matches.length[at]], 1)[at >= 0] if len(matches.row) else -1
         if spans_from is not None:
@@ -337,7 +338,7 @@ class CompletionModel:
         """Token and length of every member of a set where it first stands in the text."""
         matches = inputs.matches
         at = matches.find(np.full(len(members), row), self._number(name), members)
-        return [(int(matches.token[m]), int(matches.length[m])) for m in at if m >= 0]
+        return [(int(matches.token[m]), int(matches.length[m])) for m in at if m >= 0 and not matches.loose[m]]
 
     # --- files -----------------------------------------------------------------------------------------------------
 

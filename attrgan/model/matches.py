@@ -103,7 +103,11 @@ def _inflected(
         return []
     word, ending = (np.array(part, np.uint64) for part in zip(*others, strict=True))
     found: Phrases = []
-    for n, (_, start, item) in enumerate(of_texts, start=1):
+    lengths = {length for known in vocabulary.phrases for length in known}
+    for n, (phrase, start, item) in enumerate(of_texts, start=1):
+        if n not in lengths:
+            found.append((phrase[:0], start[:0], item[:0]))
+            continue
         at, other = _pairs(tokens["hash"][start + n - 1].astype(np.uint64), word)
         phrase = ending[other]
         if n > 1:

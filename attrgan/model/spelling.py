@@ -34,10 +34,10 @@ class Spelling:
 
     def extend(self, cell: str, start: int, end: int) -> tuple[int, int]:
         """Start and end of the words `cell[start:end]` with their marks."""
-        while end < len(cell) and (cell[end] in self.after or _closes(cell, start, end)):
-            end += 1
         while start and cell[start - 1] in self.before:
             start -= 1
+        while end < len(cell) and (cell[end] in self.after or _closes(cell, start, end)):
+            end += 1
         return start, end
 
 

@@ -371,7 +371,7 @@ class Trainer:
         digest = hashlib.sha256(json.dumps([decides, self.schema.hash, self.vocabulary.strings()]).encode())
         inputs = self.data.inputs
         members = [array for of in inputs.sets.values() for array in of]
-        texts = (inputs.tokens["hash"], inputs.token_offsets, inputs.wide)
+        texts = (inputs.tokens["hash"], inputs.tokens["look"], inputs.token_offsets, inputs.wide)
         for array in (inputs.codes, *members, inputs.numbers, *texts):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]

@@ -169,10 +169,16 @@ def test_a_token_knows_what_stands_beside_it_in_any_number_of_blanks():
     assert looks("red (")[-1][1] != looks("red")[-1][1]
 
 
+def test_the_last_token_that_is_read_does_not_see_the_words_behind_it():
+    of = [looks("字" * MAX_TOKENS + ", " + rest)[-1][1] for rest in ("alpha beta", "gamma")]
+    assert of[0] == of[1] == looks("a, b")[0][1]
+
+
 def test_a_token_knows_how_it_is_written():
     shapes = [shape for _, _, shape in looks("12 7g 红 RED red Red iPhone ÉTÉ")]
     assert shapes[:7] == [1, 2, 3, 4, 5, 6, 7]
     assert shapes[7] == 4
+    assert looks("हिन्दी")[0][2] == looks("红")[0][2]
 
 
 def test_no_text_is_no_tokens():

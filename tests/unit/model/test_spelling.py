@@ -27,6 +27,7 @@ def rows(**columns: list[str | None]) -> pd.DataFrame:
         ("pack (3 x 16oz) new", "3 x 16oz", "3 x 16oz"),
         ("茶（绿）罐", "茶（绿", "茶（绿）"),
         ("No #7 here", "7", "#7"),
+        ("x (#7) y", "7", "#7"),
         ("ends with 50", "50", "50"),
     ],
 )
