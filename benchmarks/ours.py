@@ -145,5 +145,5 @@ def _complete(task: Task, folder: Path, features: str, seconds: dict[str, float]
     if task.set.protocol == "extraction":
         others = [json.loads(evidence).get("other_candidates", []) for evidence in found["evidence"]]
         values = [next((o for o in some if o[0] != NOT_APPLICABLE), (None, 0.0)) for some in others]
-        answers["instead"], answers["instead_confidence"] = zip(*values, strict=True)
+        answers["instead"], answers["instead_confidence"] = [v for v, _ in values], [p for _, p in values]
     return answers

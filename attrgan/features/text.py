@@ -4,8 +4,8 @@ Text is cut into tokens, normalised, and every token keeps its place in the raw 
 at where it stands. Nothing here depends on a vocabulary: a token is the hash of its word and of its character 3-grams,
 so encodings can be cached per item.
 
-*Tokens.* Where a script spaces its words, a token is a word (Korean too: its words are spaced, and five tokens, the
-longest span that is copied, would else be five syllables; Hangul beside Latin is cut apart: `LG전자`). Where it does
+*Tokens.* Where a script spaces its words, a token is a word (Korean too: its words are spaced, and eight tokens, the
+longest span that is copied, would else be eight syllables; Hangul beside Latin is cut apart: `LG전자`). Where it does
 not, a token is a character with its marks: Chinese, Japanese, Thai and Lao (with the vowels before and behind it),
 Khmer, Burmese. Numbers keep their point or comma. Emoji and punctuation only separate.
 

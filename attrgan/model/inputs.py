@@ -265,10 +265,10 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
     nothing = np.zeros((len(inputs), 0, inputs.codes.shape[1]), np.int64)
     near = inputs.neighbours or (nothing[..., 0], nothing[..., 0].astype(np.float32), nothing)
     places = inputs.matches
-    match_at, match_row = _of_rows(places.row, rows)
+    match_row, match_at = matches.pairs(rows, places.row)
     copies = inputs.copies
-    copy_at, copy_row = _of_rows(copies.row, rows)
-    repeat_at, repeat_row = _of_rows(inputs.repeats[0], rows)
+    copy_row, copy_at = matches.pairs(rows, copies.row)
+    repeat_row, repeat_at = matches.pairs(rows, inputs.repeats[0])
     return Batch(
         codes=tensor(inputs.codes[rows]),
         sets={name: tensor(_members(*members, rows)) for name, members in inputs.sets.items()},
@@ -302,14 +302,6 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         repeat_span=tensor(inputs.repeats[1][repeat_at]),
         repeat_first=tensor(inputs.repeats[2][repeat_at]),
     )
-
-
-def _of_rows(sorted_rows: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a table sorted by row: the entries of the given rows, and which of these each belongs to."""
-    starts, ends = (np.searchsorted(sorted_rows, rows, side=side) for side in ("left", "right"))
-    counts = ends - starts
-    at = np.repeat(starts - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
-    return at, np.repeat(np.arange(len(rows)), counts)
 
 
 def _members(codes: np.ndarray, member_offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -108,7 +108,7 @@ def _inflected(
         if n not in lengths:
             found.append((phrase[:0], start[:0], item[:0]))
             continue
-        at, other = _pairs(tokens["hash"][start + n - 1].astype(np.uint64), word)
+        at, other = pairs(tokens["hash"][start + n - 1].astype(np.uint64), word)
         phrase = ending[other]
         if n > 1:
             shorter, begins, _ = of_texts[n - 2]
@@ -120,15 +120,15 @@ def _inflected(
 def _other_endings(words: dict[int, str], vocabulary: Vocabulary) -> list[tuple[int, int]]:
     """(hash of a word of the texts, hash of a known one that begins as it does, or the other way round), sorted."""
     known, longer = vocabulary.last_words, vocabulary.longer_words
-    pairs = []
+    found = []
     for code, word in words.items():
-        pairs += [(code, other) for other in longer.get(word, ())]
-        pairs += [(code, known[shorter]) for shorter in text.beginnings(word) if shorter in known]
-    return sorted(pairs)
+        found += [(code, other) for other in longer.get(word, ())]
+        found += [(code, known[shorter]) for shorter in text.beginnings(word) if shorter in known]
+    return sorted(found)
 
 
-def _pairs(asked: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of positions at which `asked` and `keys`, sorted, are the same."""
+def pairs(asked: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of positions at which `asked` and `keys`, sorted, are the same, in the order of `asked`."""
     start, end = (np.searchsorted(keys, asked, side=side) for side in ("left", "right"))
     counts = end - start
     at = np.repeat(np.arange(len(asked)), counts)

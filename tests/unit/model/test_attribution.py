@@ -95,7 +95,9 @@ def test_spans_of_an_attribute_whose_values_nobody_knows_are_carried_by_the_text
     train(SCHEMA, rows, cache.encode(rows, SCHEMA), OPTIONS, tmp_path, say=lambda _: None)
     done = completions(CompletionModel.load(tmp_path), rows.head(8), review_confidence=0.0)
     assert (done["attribute"] == "brand").sum() == 8
-    for evidence in done.query("attribute == 'brand' and source == 'text'")["evidence"]:
+    reviewed = done.query("attribute == 'brand' and status == 'review'")["evidence"]
+    assert len(reviewed)
+    for evidence in reviewed:
         assert json.loads(evidence)["levels"] == {"text": 1.0}
 
 
