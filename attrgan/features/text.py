@@ -47,6 +47,8 @@ SHORT = 96
 """Texts up to this many characters also give character 2- to 4-grams to the linear part."""
 
 STEM, ENDING = 3, 3
+VALUE_WORDS = 9
+"""Words of a value that are seen: one more than a phrase may have, so that no longer value is taken for one."""
 
 _LETTERS = 64
 """Letters of the longest token; a longer run is cut."""
@@ -157,7 +159,7 @@ def _pair(first: str, second: str) -> int:
 @lru_cache(maxsize=1 << 14)
 def encode_value(text: str) -> tuple[np.ndarray, np.ndarray]:
     """A value's string as uint32 (n,) word hashes and uint32 (n, GRAMS) 3-gram hashes; not to be changed."""
-    words = [encode_word(word) for word, _, _ in tokenize(text)[:8]] or [encode_word(normalise(text))]
+    words = [encode_word(word) for word, _, _ in tokenize(text)[:VALUE_WORDS]] or [encode_word(normalise(text))]
     return np.array([w[0] for w in words], np.uint32), np.stack([w[1] for w in words])
 
 

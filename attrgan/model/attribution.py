@@ -143,9 +143,6 @@ class Withheld:
         """Level → the scores that candidates have without it, float32 (n, k); arguments as in `of_values`."""
         generator, output, size = self.model.generator, self.output, len(self.model.vocabulary.values[name].values)
         at, candidate = tensor(rows), tensor(best)
-        if not size:  # no training row knew a value: all candidates are spans, which only the text has
-            full = output.logits[name][tensor(cells)].gather(1, candidate.clamp(min=0))
-            return dict.fromkeys([*self.levels, "neighbours"], full) | {"text": torch.full_like(full, -1e4)}
         known, code = (candidate >= 0) & (candidate < size), candidate.clamp(0, size - 1)
         if name in generator.open:  # a value that stands in the text is scored as a span is, by the text alone
             known &= ~self._standing(name, size)[at].gather(1, code)

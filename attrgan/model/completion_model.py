@@ -178,7 +178,7 @@ class CompletionModel:
         return self.generator.embed_strings(*encode_strings(inputs.strangers, self.vocabulary))
 
     def _answer(self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, output: Output) -> Prediction:
-        if not self._can_answer(name, output):
+        if not self._can_answer(name):
             return _no_answer(rows)
         scores = output.logits[name] / self.temperature[name]
         if name in self.generator.sets:
@@ -249,10 +249,10 @@ class CompletionModel:
             found[i].append((self.index.ids[position], round(cosine, 4)))
         return found
 
-    def _can_answer(self, name: str, output: Output) -> bool:
-        """Whether there is anything to choose from: not where no training row knew a value."""
+    def _can_answer(self, name: str) -> bool:
+        """Whether any training row knew a value: else nothing was learned, not even which spans are values."""
         numbers = self.vocabulary.numbers.get(name)
-        return bool(output.logits[name].shape[1]) if numbers is None else bool(numbers.count.sum())
+        return bool(self.vocabulary.values[name].values) if numbers is None else bool(numbers.count.sum())
 
     def _answer_number(self, name: str, rows: np.ndarray, probability: np.ndarray) -> Prediction:
         numbers = self.vocabulary.numbers[name]
@@ -384,7 +384,8 @@ class CompletionModel:
             if config.get("format", 1) != FORMAT:
                 raise ModelError(
                     f"{folder} was written by another version of attrgan (its folders have format "
-                    f"{config.get('format', 1)}, this one reads {FORMAT}): train anew, or use that version"
+                    f"{config.get('format', 1)}, this one reads {FORMAT}): train anew, or use that version; "
+                    "for a champion that can no longer be compared, `attrgan promote --version N` puts the new model in its place"
                 )
             tensors = load_file(folder / "model.safetensors")
             arrays = {

@@ -2,13 +2,14 @@
 
 The network chooses words. Whether `17` is meant or `17"`, `SPF 50` or `SPF 50+`, the column decides: of its values that
 stand in the training rows' texts, does the mark that touches them more often belong to them or not? A bracket that a
-value opens it also closes.
+value opens it also closes; a mark that touches it on both sides (`the "Queen" bed`) quotes it, and is none of its own.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from attrgan.features import text
@@ -17,6 +18,8 @@ from attrgan.schema import Schema
 OPENED_BY = {")": "(", "]": "[", "}": "{", "）": "（", "】": "【", "」": "「", "》": "《"}
 Texts = tuple[str | None, ...]
 """An item's cells of the text columns."""
+CELLS = 20_000
+"""Known cells of an attribute that are looked at, evenly spread over the rows."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Spelling:
 
     def extend(self, cell: str, start: int, end: int) -> tuple[int, int]:
         """Start and end of the words `cell[start:end]` with their marks."""
+        if _quoted(cell, start, end):
+            return start, end
         while start and cell[start - 1] in self.before:
             start -= 1
         while end < len(cell) and (cell[end] in self.after or _closes(cell, start, end)):
@@ -59,7 +64,7 @@ def learn(frame: pd.DataFrame, schema: Schema) -> dict[str, Spelling]:
     Where an attribute shows as much for as against, or nothing at all, all of them together decide.
     """
     names = [n for n, a in schema.attributes.items() if a.kind == "open" and not a.multi]
-    places = {name: list(_places(frame[frame[name].notna()], name, schema)) for name in names}
+    places = {name: list(_places(frame.iloc[_spread(frame[name].notna())], name, schema)) for name in names}
     before, after = (_belonging({n: _marks(at, side) for n, at in places.items()}) for side in ("before", "after"))
     found = {name: Spelling(before=before[name], after=after[name]) for name in names}
     excess = {name: _copied_more_often(places[name], spelling) for name, spelling in found.items()}
@@ -80,7 +85,9 @@ def _marks(places: list[_Place], side: str) -> Counter[str]:
     for p in places:
         at = p.start - 1 if side == "before" else p.end
         mark = p.cell[at : at + 1] if at >= 0 else ""
-        if not mark or mark.isspace() or mark.isalnum() or (side == "after" and _closes(p.cell, p.start, p.end)):
+        if not mark or not _is_mark(mark) or _quoted(p.cell, p.start, p.end):
+            continue
+        if side == "after" and _closes(p.cell, p.start, p.end):
             continue
         belongs = p.value[: p.first].endswith(mark) if side == "before" else p.value[p.last :].startswith(mark)
         excess[mark] += 1 if belongs else -1
@@ -100,6 +107,12 @@ def _copied_more_often(places: list[_Place], spelling: Spelling) -> int:
     return excess
 
 
+def _spread(known: pd.Series) -> np.ndarray:
+    """Where a column is known: at most CELLS positions, evenly spread."""
+    at = np.flatnonzero(known)
+    return at[np.linspace(0, len(at) - 1, CELLS).astype(np.int64)] if len(at) > CELLS else at
+
+
 def _places(known: pd.DataFrame, name: str, schema: Schema) -> Iterator[_Place]:
     """Where the values of known cells stand, those that do."""
     for value, texts in zip(known[name], text.texts_of(known, schema), strict=True):
@@ -115,6 +128,15 @@ def _places(known: pd.DataFrame, name: str, schema: Schema) -> Iterator[_Place]:
 
 def _same(part: list[tuple[str, int, int]], words: list[tuple[str, int, int]]) -> bool:
     return [w for w, _, _ in part] == [w for w, _, _ in words]
+
+
+def _quoted(cell: str, start: int, end: int) -> bool:
+    """Whether one and the same mark stands directly before and behind `cell[start:end]`."""
+    return start > 0 and end < len(cell) and cell[start - 1] == cell[end] and _is_mark(cell[end])
+
+
+def _is_mark(character: str) -> bool:
+    return not character.isspace() and not character.isalnum()
 
 
 def _closes(cell: str, start: int, end: int) -> bool:

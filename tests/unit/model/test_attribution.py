@@ -90,15 +90,14 @@ def test_a_colour_that_the_title_spells_is_carried_by_the_text(small_model, item
         assert levels["text"] > 0.5
 
 
-def test_spans_of_an_attribute_whose_values_nobody_knows_are_carried_by_the_text(tmp_path):
-    rows = frame(120, seed=2).assign(brand=None)  # an `open` column that is empty in every row
+def test_an_open_attribute_that_no_training_row_knew_has_no_answer(tmp_path):
+    rows = frame(120, seed=2).assign(brand=None)
     train(SCHEMA, rows, cache.encode(rows, SCHEMA), OPTIONS, tmp_path, say=lambda _: None)
     done = completions(CompletionModel.load(tmp_path), rows.head(8), review_confidence=0.0)
-    assert (done["attribute"] == "brand").sum() == 8
-    reviewed = done.query("attribute == 'brand' and status == 'review'")["evidence"]
-    assert len(reviewed)
-    for evidence in reviewed:
-        assert json.loads(evidence)["levels"] == {"text": 1.0}
+    brands = done.query("attribute == 'brand'")
+    assert len(brands) == 8
+    assert set(brands["status"]) == {"abstained"}
+    assert brands["value"].isna().all()
 
 
 def test_an_answer_that_would_have_been_another_without_the_sequence_has_it_as_source(small_model, items):

@@ -297,7 +297,7 @@ def test_a_folder_of_an_older_version_is_not_called_damaged(folder):
     config = json.loads((folder / "config.json").read_text())
     del config["format"]  # as it was before there were several
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=r"another version of attrgan.*format 1.*train anew"):
+    with pytest.raises(ModelError, match=r"another version of attrgan.*format 1.*train anew.*promote --version"):
         CompletionModel.load(folder)
 
 

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from attrgan.model import spelling
 from attrgan.model.spelling import Spelling, learn
 from attrgan.schema import Schema
 
@@ -29,6 +30,8 @@ def rows(**columns: list[str | None]) -> pd.DataFrame:
         ("No #7 here", "7", "#7"),
         ("x (#7) y", "7", "#7"),
         ("ends with 50", "50", "50"),
+        ("the +Queen+ bed", "Queen", "Queen"),
+        ("the #Queen+ bed", "Queen", "#Queen+"),
     ],
 )
 def test_a_value_is_extended_by_its_marks_and_by_the_bracket_it_opened(cell, words, written):
@@ -42,6 +45,20 @@ def test_marks_belong_to_values_where_more_values_have_them_than_not():
     found = learn(rows(t=titles, filter=["SPF 50+", "SPF 30+", "SPF 15", "SPF 20"], name=[*"ABCD"]), SCHEMA)
     assert found["filter"].after == "+"
     assert "." not in found["name"].after
+
+
+def test_a_mark_on_both_sides_is_a_quotation_and_counts_neither_for_nor_against():
+    titles = ['boot 17" high', 'a "plain" boot', 'a "plain" shoe']
+    found = learn(rows(t=titles, size=['17"', None, None], name=[None, "plain", "plain"]), SCHEMA)
+    assert found["name"].after == '"'
+    assert found["name"].extend(titles[1], 3, 8) == (3, 8)
+
+
+def test_of_a_long_catalog_cells_spread_over_all_of_it_are_looked_at(monkeypatch):
+    monkeypatch.setattr(spelling, "CELLS", 3)
+    sizes = ["17", *['17"'] * 8, "17"]
+    found = learn(rows(t=['boot 17" high'] * 10, size=sizes), SCHEMA)
+    assert found["size"].after == ""  # of the first, a middle and the last cell two are without the mark
 
 
 def test_an_attribute_that_shows_nothing_follows_the_others():

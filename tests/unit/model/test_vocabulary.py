@@ -9,6 +9,7 @@ from small_catalog import SCHEMA, frame
 
 from attrgan.evaluation.metrics import is_right
 from attrgan.features import cache
+from attrgan.model.inputs import build
 from attrgan.model.vocabulary import BINS, Hashes, Numbers, Values, Vocabulary
 from attrgan.schema import Attribute, Schema
 
@@ -126,3 +127,14 @@ def test_values_spelled_with_the_same_words_share_the_most_frequent_of_them():
     vocabulary = Vocabulary.fit(rows, cache.encode(rows, schema), schema)
     values = vocabulary.values["v"].values
     assert [values[i] for i in vocabulary.alike("v")] == ["Red" if v == "RED" else v for v in values]
+
+
+def test_a_value_longer_than_any_phrase_stands_nowhere():
+    schema = Schema.parse({"id": "i", "text": ["t"], "attributes": {"v": {"kind": "open"}}})
+    long = "one two three four five six seven eight nine"
+    texts = [f"{long} {end}" for end in "abc"]
+    rows = pd.DataFrame({"i": [*"abc"], "t": texts, "v": [long, long, long.removesuffix(" nine")]}, dtype=object)
+    vocabulary = Vocabulary.fit(rows, cache.encode(rows, schema), schema)
+    found = build(rows, cache.encode(rows, schema), vocabulary, ("v",), ("t",)).matches
+    standing = {vocabulary.values["v"].values[value] for value in found.value[found.loose == 0]}
+    assert standing == {long.removesuffix(" nine")}
