@@ -385,7 +385,7 @@ class CompletionModel:
                 raise ModelError(
                     f"{folder} was written by another version of attrgan (its folders have format "
                     f"{config.get('format', 1)}, this one reads {FORMAT}): train anew, or use that version; "
-                    "for a champion that can no longer be compared, `attrgan promote --version N` puts the new model in its place"
+                    "a champion that can no longer be compared gives way by `attrgan promote --version N`"
                 )
             tensors = load_file(folder / "model.safetensors")
             arrays = {
