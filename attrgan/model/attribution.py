@@ -176,15 +176,18 @@ class Withheld:
         queries = self.queries[tensor(self.place[rows, generator.attributes.index(name)])]
         i, width = generator.numeric.index(name), len(numbers.value)
         visible = torch.stack([self.reading.shown[n] for n in generator.numeric], 1)[at]
-        every = (visible, visible & False)
-        expected = [generator.numbers.expected(self.batch.numbers[at], seen)[:, i] for seen in every]
+        text, known, said = self.reading.text[at], self.batch.numbers[at], self.batch.said[at]
+        read = {"": (visible, text), "attributes": (visible & False, text), "text": (visible, text & False)}
+        expected = {
+            level: generator.numbers.expected(known, seen, said, texts)[:, i] for level, (seen, texts) in read.items()
+        }
         parts = {level: generator.wide.of(name, score[at], width) for level, score in self.wide.items()}
         total = sum(parts.values())
         within, value = numbers.within[best], numbers.value[best]
         odds = _logit((model.probability(name, self.output.logits[name][tensor(cells)]) * within).sum(1))
         gain, other = np.zeros((2, len(rows), len(self.levels)))
         for number, level in enumerate(self.levels):
-            head = generator.numbers.scores(i, queries[:, number], expected[level == "attributes"])
+            head = generator.numbers.scores(i, queries[:, number], expected.get(level, expected[""]))
             left = model.probability(name, head + total - parts.get(level, 0))
             gain[:, number] = odds - _logit((left * within).sum(1))
             other[:, number] = numbers.value[model.best_number(name, left)]

@@ -26,13 +26,14 @@ from attrgan.model.attribution import Carried, explain
 from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
 from attrgan.model.inputs import Inputs, batch, build, place, tensor
 from attrgan.model.neighbours import Index
+from attrgan.model.regression import TextRegression
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.schema import Schema
 
 INTERVAL = 0.9
 """Share of true numbers that `lower` … `upper` is meant to cover."""
 BATCH = 512
-FORMAT = 2
+FORMAT = 3
 """Of the model folder; raised when one of an older version cannot be loaded any more."""
 FILES = ("model.safetensors", "vocabulary.json", "config.json", "schema.yaml", "calibration.json")
 
@@ -82,12 +83,13 @@ class CompletionModel:
 
     def __init__(
         self, schema: Schema, vocabulary: Vocabulary, generator: Generator, index: Index | None = None,
-        config: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None, regression: TextRegression | None = None,
     ) -> None:  # fmt: skip
         self.schema = schema
         self.vocabulary = vocabulary
         self.generator = generator
         self.index = index
+        self.regression = regression
         self.config = config or {}
         self.temperature: dict[str, float] = dict.fromkeys(schema.attributes, 1.0)
         self.recalibration: dict[str, Recalibration] = {name: Recalibration() for name in schema.attributes}
@@ -104,10 +106,12 @@ class CompletionModel:
     # --- prediction ------------------------------------------------------------------------------------------------
 
     def inputs(self, frame: pd.DataFrame, features: pa.Table) -> Inputs:
-        """The rows of a frame in this model's vocabulary, and the training items that resemble them."""
+        """The rows of a frame in this model's vocabulary, the training items that resemble them, what texts say."""
         inputs = build(frame, features, self.vocabulary, tuple(self.generator.open), tuple(self.schema.text))
         if self.index:
             inputs.neighbours = self.index.look_up(inputs.retrieval)
+        if self.regression:
+            inputs.said = self.regression.say(features)
         return inputs
 
     @torch.inference_mode()
@@ -348,6 +352,8 @@ class CompletionModel:
         weights = {f"generator.{k}": v.cpu().contiguous() for k, v in self.generator.state_dict().items()}
         index = self.index or Index.empty(len(self.vocabulary.values))
         found = {"index.vectors": torch.from_numpy(index.vectors), "index.codes": torch.from_numpy(index.codes)}
+        said = self.regression or TextRegression.empty(len(self.vocabulary.numbers))
+        found |= {f"regression.{name}": torch.from_numpy(array) for name, array in said.arrays().items()}
         save_file(arrays | weights | found, folder / "model.safetensors")
         learned = {"index": index.ids, "applicability": applicability.to_json(self.applicability)}
         _write(folder / "vocabulary.json", self.vocabulary.strings() | learned)
@@ -397,10 +403,11 @@ class CompletionModel:
             strings = json.loads((folder / "vocabulary.json").read_text())
             vocabulary = Vocabulary.restore(strings, arrays)
             index = Index(tensors["index.vectors"].numpy(), tensors["index.codes"].numpy(), strings["index"])
+            said = {k.removeprefix("regression."): v.numpy() for k, v in tensors.items() if k.startswith("regression.")}
             generator = Generator(schema, vocabulary, Size(**config["size"]))
             weights = {k.removeprefix("generator."): v for k, v in tensors.items() if k.startswith("generator.")}
             generator.load_state_dict(weights)
-            model = cls(schema, vocabulary, generator, index, config)
+            model = cls(schema, vocabulary, generator, index, config, TextRegression(**said))
             model.calibration = json.loads((folder / "calibration.json").read_text())
             model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
             model.recalibration = {

@@ -272,7 +272,7 @@ class Generator(nn.Module):
         sizes = zip(self.categorical, self.value_sizes, strict=False)
         votes = {n: self.wide.votes(batch, n, size, reading.text, rows[n]) for n, size in sizes}
         logits = self._logits(batch, hidden, queries, values, wide, votes, strings, text_mask, rows)
-        logits |= self._numeric_logits(batch, queries, visible, wide, rows)
+        logits |= self._numeric_logits(batch, queries, visible, reading.text, wide, rows)
         means = _means(strings) if self.open and self.training else None
         return Output(logits, context, values, votes, means, reading)
 
@@ -412,10 +412,11 @@ class Generator(nn.Module):
         return torch.cat([score, spans.masked_fill(~free, NEVER)], 1)
 
     def _numeric_logits(
-        self, batch: Batch, queries: torch.Tensor, visible: torch.Tensor, wide: torch.Tensor, rows: dict[str, Rows]
-    ) -> dict[str, torch.Tensor]:
+        self, batch: Batch, queries: torch.Tensor, visible: torch.Tensor, text: torch.Tensor, wide: torch.Tensor,
+        rows: dict[str, Rows],
+    ) -> dict[str, torch.Tensor]:  # fmt: skip
         at = [self.attributes.index(name) for name in self.numeric]
-        expected = self.numbers.expected(batch.numbers, visible[:, at])
+        expected = self.numbers.expected(batch.numbers, visible[:, at], batch.said, text)
         logits = {}
         for i, name in enumerate(self.numeric):
             which = rows[name]

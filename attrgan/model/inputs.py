@@ -52,6 +52,7 @@ class Inputs:
         retrieval: float32 (N, R), from `retrieval_vectors`.
         neighbours: positions in the index (N, K), −1 for none, their cosines (N, K) and values (N, K, C); None before
             there is an index.
+        said: float32 (N, M): what the text says of each number (`regression.py`), NaN without text.
     """
 
     codes: np.ndarray
@@ -71,6 +72,7 @@ class Inputs:
     repeats: np.ndarray
     retrieval: np.ndarray
     neighbours: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    said: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -205,7 +207,7 @@ class Batch:
     """B items as tensors; T tokens, S steps, C categorical columns (conditions last), M numeric ones.
 
     Attributes:
-        codes (B, C), numbers (B, M), bins (B, M): as in `Inputs`.
+        codes (B, C), numbers (B, M), bins (B, M), said (B, M): as in `Inputs`.
         sets: `multi` attribute → int64 (B, S): codes of the members, −1 where there are no more.
         word (B, T), gram (B, T, GRAMS), column (B, T), look (B, T, LOOKS): text tokens, `token_mask` (B, T) true where
             there is one.
@@ -222,6 +224,7 @@ class Batch:
     sets: dict[str, torch.Tensor]
     numbers: torch.Tensor
     bins: torch.Tensor
+    said: torch.Tensor
     word: torch.Tensor
     gram: torch.Tensor
     column: torch.Tensor
@@ -274,6 +277,7 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         sets={name: tensor(_members(*members, rows)) for name, members in inputs.sets.items()},
         numbers=tensor(inputs.numbers[rows]).float(),
         bins=tensor(inputs.bins[rows]),
+        said=tensor(_said(inputs)[rows]),
         word=tensor(inputs.tokens["word"][at] * mask),
         gram=tensor(inputs.tokens["gram"][at] * mask[..., None]),
         column=tensor(inputs.tokens["column"][at] * mask),
@@ -302,6 +306,10 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         repeat_span=tensor(inputs.repeats[1][repeat_at]),
         repeat_first=tensor(inputs.repeats[2][repeat_at]),
     )
+
+
+def _said(inputs: Inputs) -> np.ndarray:
+    return np.full(inputs.numbers.shape, np.nan, np.float32) if inputs.said is None else inputs.said
 
 
 def _members(codes: np.ndarray, member_offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from attrgan.model.discriminator import Discriminator
 from attrgan.model.generator import Generator, Output, Size
 from attrgan.model.inputs import Batch, Inputs, batch, tensor
 from attrgan.model.neighbours import Index
+from attrgan.model.regression import TextRegression
 from attrgan.model.vocabulary import Vocabulary
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses, transfer
@@ -127,17 +128,22 @@ class Trainer:
         self.own = None if workers.first else workers.own(parts.train)
         if workers.first:
             train_rows = frame.iloc[parts.train].reset_index(drop=True)
-            self.vocabulary = Vocabulary.fit(train_rows, features.take(pa.array(parts.train)), schema)
+            train_features = features.take(pa.array(parts.train))
+            self.vocabulary = Vocabulary.fit(train_rows, train_features, schema)
             if origin:
                 self.vocabulary = transfer.inherit(self.vocabulary, schema, origin)
         else:
-            self.vocabulary, index, self.has_strangers = _receive(workers)
+            self.vocabulary, index, regression, said, self.has_strangers = _receive(workers)
         self.generator = Generator(schema, self.vocabulary, options.size)
-        self.generator.numbers.fit(frame[list(self.vocabulary.numbers)].iloc[parts.train].to_numpy(np.float64))
+        numbers = frame[list(self.vocabulary.numbers)].iloc[parts.train].to_numpy(np.float64)
+        scores = self.generator.numbers.standardise(numbers)
+        if workers.first:
+            regression, said = TextRegression.fit(train_features, scores)
+        self.generator.numbers.correlate(scores, said)
         self.carried = transfer.carry(self.generator, self.vocabulary, origin) if origin and workers.first else {}
         self.discriminator = Discriminator(len(schema.attributes), options.size.width)
         self.average = deepcopy(self.generator)
-        self.model = CompletionModel(schema, self.vocabulary, self.average)
+        self.model = CompletionModel(schema, self.vocabulary, self.average, regression=regression)
         rows = frame if self.own is None else frame.iloc[self.own].reset_index(drop=True)
         inputs, known = self.model.inputs(rows, features), hiding.known_cells(frame, schema)
         self.data = Data(frame, features, inputs, parts, known, self.own)
@@ -145,8 +151,11 @@ class Trainer:
             ids = [str(i) for i in frame[schema.id].iloc[parts.train]]
             index = Index.of(inputs, parts.train, ids, self.vocabulary)
             self.has_strangers = inputs.has_strangers(parts.train, self.vocabulary)
-            _send(workers, self.vocabulary, index, self.has_strangers)
+            _send(workers, self.vocabulary, index, regression, said, self.has_strangers)
         self._look_up(index)
+        own = parts.train if self.own is None else self.own
+        if inputs.said is not None:  # a training row hears a regression that has not seen it
+            inputs.said[self.data.at(own)] = said[np.searchsorted(parts.train, own)]
         count = len(parts.train)
         self.batch_size = options.batch_size or int(np.clip(2 ** round(np.log2(count / 40)), 16, 192))
         self.steps = max(-(-count // self.batch_size), 1)
@@ -377,16 +386,24 @@ class Trainer:
         return digest.hexdigest()[:16]
 
 
-def _send(workers: Workers, vocabulary: Vocabulary, index: Index, has_strangers: bool) -> None:
+def _send(
+    workers: Workers, vocabulary: Vocabulary, index: Index, regression: TextRegression, said: np.ndarray,
+    has_strangers: bool,
+) -> None:  # fmt: skip
     """What the other processes cannot know from their own rows."""
     if workers.count > 1:
         arrays = {f"vocabulary.{k}": np.ascontiguousarray(v) for k, v in vocabulary.arrays().items()}
+        arrays |= {f"regression.{k}": v for k, v in regression.arrays().items()} | {"said": said}
         workers.send(save_arrays(arrays | {"index.vectors": index.vectors, "index.codes": index.codes}))
         workers.tell({"strings": vocabulary.strings(), "ids": index.ids, "has_strangers": has_strangers})
 
 
-def _receive(workers: Workers) -> tuple[Vocabulary, Index, bool]:
+def _receive(workers: Workers) -> tuple[Vocabulary, Index, TextRegression, np.ndarray, bool]:
     arrays, told = load_arrays(workers.send()), workers.tell()
-    of_vocabulary = {k.removeprefix("vocabulary."): v for k, v in arrays.items() if k.startswith("vocabulary.")}
+    of_vocabulary, of_regression = (
+        {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
+        for part in ("vocabulary.", "regression.")
+    )
     index = Index(arrays["index.vectors"], arrays["index.codes"], told["ids"])
-    return Vocabulary.restore(told["strings"], of_vocabulary), index, told["has_strangers"]
+    vocabulary = Vocabulary.restore(told["strings"], of_vocabulary)
+    return vocabulary, index, TextRegression(**of_regression), arrays["said"], told["has_strangers"]

@@ -26,8 +26,17 @@ def head() -> NumericHead:
     edges = torch.stack([torch.from_numpy(n.edges).float() for n in numbers.values()])
     head = NumericHead(SCHEMA, numbers, edges, width=8)
     rng = np.random.default_rng(0)
-    head.fit(np.clip(50 + 15 * related(rng, 400), 1, 100))
+    learn(head, np.clip(50 + 15 * related(rng, 400), 1, 100))
     return head
+
+
+def learn(head: NumericHead, numbers: np.ndarray, said: np.ndarray | None = None) -> None:
+    head.correlate(head.standardise(numbers), np.full(numbers.shape, np.nan) if said is None else said)
+
+
+def expect(head: NumericHead, numbers: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """Of items without text."""
+    return head.expected(numbers, visible, torch.full_like(numbers, torch.nan), torch.ones(len(numbers)) > 0)
 
 
 def related(rng: np.random.Generator, rows: int) -> np.ndarray:
@@ -36,7 +45,7 @@ def related(rng: np.random.Generator, rows: int) -> np.ndarray:
 
 
 def scores(head: NumericHead, numbers: list[float]) -> list[np.ndarray]:
-    expected = head.expected(torch.tensor([numbers]), torch.tensor([[not np.isnan(n) for n in numbers]]))
+    expected = expect(head, torch.tensor([numbers]), torch.tensor([[not np.isnan(n) for n in numbers]]))
     return [head.scores(i, torch.ones(8), expected[0, i]).detach().numpy() for i in range(3)]
 
 
@@ -64,8 +73,8 @@ def test_a_number_is_expected_as_the_gaussian_of_the_visible_others_says(seen):
 def test_a_column_of_one_number_or_none_at_all_correlates_with_nothing(head):
     numbers = np.random.default_rng(2).normal(50, 10, (100, 3))
     numbers[:, 0], numbers[:, 1] = 7, np.nan
-    head.fit(numbers)
-    expected = head.expected(torch.tensor([[7.0, 20.0, 30.0]]), torch.ones(1, 3, dtype=torch.bool))
+    learn(head, numbers)
+    expected = expect(head, torch.tensor([[7.0, 20.0, 30.0]]), torch.ones(1, 3, dtype=torch.bool))
     assert expected.isfinite().all()
     assert expected[0, :2, 1].exp().tolist() == pytest.approx([1, 1], abs=0.01)
 
@@ -79,8 +88,27 @@ def test_a_number_is_scored_by_the_others_but_never_by_itself_or_what_gives_it_a
 
 def test_a_number_that_is_not_visible_says_nothing(head):
     numbers, hidden = torch.tensor([[10.0, 20.0, 30.0]]), torch.tensor([[False, True, True]])
-    one, other = (head.expected(n, hidden)[0, 2] for n in (numbers, numbers + torch.tensor([80.0, 0, 0])))
+    one, other = (expect(head, n, hidden)[0, 2] for n in (numbers, numbers + torch.tensor([80.0, 0, 0])))
     torch.testing.assert_close(one, other)
+
+
+def test_what_a_text_says_of_a_number_moves_it_unless_the_text_is_hidden():
+    schema = Schema.parse(SCHEMA.dump() | {"text": ["title"]})
+    numbers = {name: Numbers.fit(np.linspace(1, 100, 400), 0.05) for name in NAMES}
+    head = NumericHead(schema, numbers, torch.stack([torch.from_numpy(n.edges).float() for n in numbers.values()]), 8)
+    rng = np.random.default_rng(0)
+    known = np.clip(50 + 15 * related(rng, 400), 1, 100)
+    scores = head.standardise(known)
+    head.correlate(scores, np.column_stack([scores[:, 0] + rng.normal(size=400), rng.normal(size=(400, 2))]))
+    nothing, said = torch.full((1, 3), torch.nan), torch.tensor([[2.0, torch.nan, torch.nan]])
+    alone, heard, hidden = (
+        head.expected(nothing, nothing > 0, of, torch.tensor([read]))[0]
+        for of, read in ((nothing, True), (said, True), (said, False))
+    )
+    assert alone.tolist() == hidden.tolist() == [[0, 0]] * 3
+    assert heard[0, 0] > 0.8
+    assert 0 < heard[2, 0] < heard[0, 0]  # by way of what the first number has in common with it
+    assert heard[0, 1] < -0.3
 
 
 def test_the_bell_prefers_bins_near_its_middle(head):
