@@ -170,7 +170,7 @@ def choose_estimate(logits: np.ndarray, right: np.ndarray, numbers: "Numbers") -
         logits: float32 (n, bins), divided by the temperature; right: int64 (n,), the true bins.
     """
     probability = special.softmax(logits.astype(np.float64), axis=1)
-    likeliest = (probability @ numbers.within.T).argmax(1)
+    likeliest = numbers.likeliest(probability)
     median = (probability.cumsum(1) >= 0.5 - 1e-9).argmax(1)
     shares = numbers.within[likeliest, right], numbers.within[median, right]
     difference = shares[0] - shares[1]

@@ -284,7 +284,7 @@ class CompletionModel:
         """int64 (n,): the bin whose value answers a distribution over bins, float64 (n, K)."""
         if self.estimate.get(name) == "median":
             return np.asarray((probability.cumsum(1) >= 0.5 - 1e-9).argmax(1))
-        return np.asarray((probability @ self.vocabulary.numbers[name].within.T.astype(np.float64)).argmax(1))
+        return self.vocabulary.numbers[name].likeliest(probability)
 
     def written(
         self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, choices: np.ndarray

@@ -22,6 +22,8 @@ BUCKETS = 1 << 18
 FOLDS = 5
 STEPS, PATIENCE = 100, 5
 """At most so many steps; and so many without a better one end them."""
+MOST = 4.0
+"""Standard deviations from the mean that are said at most: a text unlike all others would else be worth anything."""
 MOST_ROWS = 200_000
 """Rows that are learned from; of more, evenly spread ones."""
 
@@ -81,7 +83,7 @@ class TextRegression:
     def say(self, features: pa.Table) -> np.ndarray:
         """What texts say of the numbers, float32 (N, M), about standard normal; NaN of an item without text."""
         table = self._table(features)
-        said = np.asarray(table @ self.weight) + self.bias
+        said = (np.asarray(table @ self.weight) + self.bias).clip(-MOST, MOST)
         said[np.diff(table.indptr) == 0] = np.nan
         return said
 

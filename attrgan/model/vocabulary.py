@@ -25,11 +25,14 @@ from attrgan.model.spelling import Spelling
 from attrgan.schema import NOT_APPLICABLE, Schema
 
 MAX_VALUES = 8000
-BINS = 96
+BINS, MOST_BINS = 96, 192
+"""Bins of a number: of which eight values each are known, and where many are known, 32."""
 EDGES = 32
 MAX_WORDS = 40_000
 MAX_GRAMS = 30_000
 MAX_PHRASE = 8
+EXACT = 0.02
+"""What being exactly right is worth beside being right within tolerance."""
 """Words of the longest span that can be copied."""
 VECTORS = {"language": "language.sentence", "image": "image.vector"}
 """Pretrained level → the feature column that holds one vector per item (made of parts, as its encoder says)."""
@@ -84,8 +87,9 @@ class Numbers:
         """Fits atoms and bins on the known values, float64 (n,) without NaN."""
         known = np.sort(cells.astype(np.float64)) if len(cells) else np.zeros(1)
         unique, counts = np.unique(known, return_counts=True)
-        bins = int(np.clip(len(known) // 8, 16, BINS))  # a bin of which two values are known is learned by nobody
-        many = len(unique) > BINS
+        # a bin of which two values are known is learned by nobody
+        bins = max(min(len(known) // 8, BINS), min(len(known) // 32, MOST_BINS), 16)
+        many = len(unique) > max(bins, BINS)
         atoms = unique[counts >= max(2, len(known) / (2 * bins))] if many else unique
         groups = [np.full(int(counts[unique == a][0]), a) for a in atoms]
         rest = known[~np.isin(known, atoms)]
@@ -117,6 +121,13 @@ class Numbers:
             at = atoms[_nearest(self.value[atoms], finite)]
             codes = np.where(self.value[at] == finite, at, codes)
         return np.where(np.isnan(numbers), -1, codes)
+
+    def likeliest(self, probability: np.ndarray) -> np.ndarray:
+        """int64 (n,): the bin whose value is right most probably, given the bins' probabilities, float64 (n, K).
+
+        Of values that are about as often within tolerance (15 and 15.6, where nearly all are 15.6) the very one counts.
+        """
+        return np.asarray((probability @ self.within.T.astype(np.float64) + EXACT * probability).argmax(1))
 
 
 def _share_right(group: np.ndarray, value: np.ndarray, tolerance: float) -> np.ndarray:

@@ -138,3 +138,9 @@ def test_a_value_longer_than_any_phrase_stands_nowhere():
     found = build(rows, cache.encode(rows, schema), vocabulary, ("v",), ("t",)).matches
     standing = {vocabulary.values["v"].values[value] for value in found.value[found.loose == 0]}
     assert standing == {long.removesuffix(" nine")}
+
+
+def test_of_values_that_are_right_about_as_often_the_very_one_is_written():
+    numbers = Numbers.fit(np.repeat([15.0, 15.6, 17.3], [10, 200, 10]), 0.05)
+    mostly = np.array([[0.004, 0.99, 0.006], [0.5, 0.1, 0.4]])
+    assert numbers.value[numbers.likeliest(mostly)].tolist() == [15.6, 15.0]
