@@ -1,7 +1,10 @@
 """Pictures of a model: losses, reliability, coverage against precision, generated against real values and pairs."""
 
 import json
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,27 @@ FALLBACK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Droid 
 INK, ACCENT, MUTED = "#1f2933", "#2563eb", "#9aa5b1"
 
 
+@contextmanager
+def _fonts() -> Iterator[None]:
+    """The installed fonts; nothing is said of those without a regular weight, nor of every letter that none has."""
+    from matplotlib import font_manager, rc_context
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    log = logging.getLogger(font_manager.__name__)
+    level = log.level
+    with (
+        rc_context({"font.family": ["sans-serif", *(name for name in FALLBACK if name in installed)]}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+
+
+@_fonts()
 def training_curves(log: Path, out: Path) -> None:
     """The losses of `training_log.jsonl` over the steps."""
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
@@ -46,6 +70,7 @@ def training_curves(log: Path, out: Path) -> None:
     _save(figure, out)
 
 
+@_fonts()
 def reliability(answers: dict[str, pd.DataFrame], out: Path) -> None:
     """Share of right answers against confidence, in ten bins of equally many cells per attribute."""
 
@@ -62,6 +87,7 @@ def reliability(answers: dict[str, pd.DataFrame], out: Path) -> None:
     _grid(answers, draw, out)
 
 
+@_fonts()
 def coverage_precision(answers: dict[str, pd.DataFrame], targets: dict[str, float], out: Path) -> None:
     """Precision of the most confident answers against the share of cells they cover."""
 
@@ -75,6 +101,7 @@ def coverage_precision(answers: dict[str, pd.DataFrame], targets: dict[str, floa
     _grid(answers, draw, out)
 
 
+@_fonts()
 def distributions(answers: dict[str, pd.DataFrame], schema: Schema, out: Path) -> None:
     """Generated against real values of the hidden cells, attribute by attribute.
 
@@ -102,6 +129,7 @@ def distributions(answers: dict[str, pd.DataFrame], schema: Schema, out: Path) -
     _grid(answers, draw, out)
 
 
+@_fonts()
 def pair_consistency(pairs: pd.DataFrame, names: list[str], out: Path) -> None:
     """Per pair of attributes, the share of value pairs that occur in real rows: generated below the diagonal.
 
@@ -146,11 +174,8 @@ def _grid(answers: dict[str, pd.DataFrame], draw: "object", out: Path) -> None:
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> "tuple[Figure, list[Axes]]":
-    from matplotlib import font_manager, rcParams
     from matplotlib.figure import Figure
 
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    rcParams["font.family"] = ["sans-serif", *(name for name in FALLBACK if name in installed)]
     figure = Figure(figsize=size, layout="constrained")
     axes = list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
     for axis in axes:
@@ -162,6 +187,4 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> "tuple[Figure
 
 def _save(figure: "Figure", out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # once per letter of every label
-        figure.savefig(out, dpi=110)
+    figure.savefig(out, dpi=110)
