@@ -150,7 +150,7 @@ class _Sampler:
         for i, name in enumerate(self.numeric):
             gone = wanted[:, self.names.index(name)]
             numbers[gone, i], bins[gone, i] = np.nan, -1
-        remaining = wanted & np.array([self._has_candidates(name) for name in self.names])
+        remaining = wanted & np.array([self.model.can_answer(name) for name in self.names])
         return _Lines(
             rows, codes, numbers, bins, remaining, np.zeros_like(remaining), noise[..., :size].astype(np.float32),
             ndtr(noise[..., size:]), np.full(wanted.shape, None, dtype=object), np.full(wanted.shape, np.nan),
@@ -164,13 +164,6 @@ class _Sampler:
         while len(live := np.flatnonzero(lines.remaining.any(1))):
             for start in range(0, len(live), BATCH):
                 self._advance(lines, live[start : start + BATCH])
-
-    def _has_candidates(self, name: str) -> bool:
-        """Whether any training row knew a value, or the text may spell one."""
-        numbers = self.vocabulary.numbers.get(name)
-        if numbers is not None:
-            return bool(numbers.count.sum())
-        return bool(self.vocabulary.values[name].values) or name in self.generator.open
 
     def _advance(self, lines: _Lines, at: np.ndarray) -> None:
         """One pass: fills the most certain cell of each line, and those that are as good as certain."""

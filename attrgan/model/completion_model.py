@@ -182,7 +182,7 @@ class CompletionModel:
         return self.generator.embed_strings(*encode_strings(inputs.strangers, self.vocabulary))
 
     def _answer(self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, output: Output) -> Prediction:
-        if not self._can_answer(name):
+        if not self.can_answer(name):
             return _no_answer(rows)
         scores = output.logits[name] / self.temperature[name]
         if name in self.generator.sets:
@@ -253,7 +253,7 @@ class CompletionModel:
             found[i].append((self.index.ids[position], round(cosine, 4)))
         return found
 
-    def _can_answer(self, name: str) -> bool:
+    def can_answer(self, name: str) -> bool:
         """Whether any training row knew a value: else nothing was learned, not even which spans are values."""
         numbers = self.vocabulary.numbers.get(name)
         return bool(self.vocabulary.values[name].values) if numbers is None else bool(numbers.count.sum())
