@@ -110,7 +110,7 @@ class CompletionModel:
         inputs = build(frame, features, self.vocabulary, tuple(self.generator.open), tuple(self.schema.text))
         if self.index:
             inputs.neighbours = self.index.look_up(inputs.retrieval)
-        if self.regression:
+        if self.regression and self.vocabulary.numbers:
             inputs.said = self.regression.say(features)
         return inputs
 
@@ -254,9 +254,9 @@ class CompletionModel:
         return found
 
     def can_answer(self, name: str) -> bool:
-        """Whether any training row knew a value: else nothing was learned, not even which spans are values."""
-        numbers = self.vocabulary.numbers.get(name)
-        return bool(self.vocabulary.values[name].values) if numbers is None else bool(numbers.count.sum())
+        """Whether any training row knew a value: else nothing was learned here, not even which spans are values."""
+        known = self.vocabulary.numbers.get(name)
+        return bool((self.vocabulary.values[name].counts if known is None else known.count).any())
 
     def _answer_number(self, name: str, rows: np.ndarray, probability: np.ndarray) -> Prediction:
         numbers = self.vocabulary.numbers[name]

@@ -15,18 +15,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from attrgan.model.inputs import tensor
 from attrgan.model.levels import piecewise
 from attrgan.model.vocabulary import Numbers
 from attrgan.schema import Schema
 
 BLOCK = 128
-"""Numbers that are correlated with one another: inverting costs the cube of it. More are taken in blocks, in order."""
+"""Variables that are correlated with one another (with text two for a number): inverting costs the cube of it. More are
+taken in blocks, in order."""
 STEPS = 20
 """Of expectation maximisation."""
 SHRINK = 3e-3
 """The weight of "no correlation" in the estimate; it keeps the matrix invertible."""
 BUDGET = 2e9
-"""Multiplications of a step: of more rows than that pays for, the first ones are taken."""
+"""Multiplications of a step: of more rows than that pays for, evenly spread ones are taken."""
 
 
 class NumericHead(nn.Module):
@@ -48,7 +50,9 @@ class NumericHead(nn.Module):
         nn.init.zeros_(self.bell.weight)
         nn.init.zeros_(self.bell.bias)
         self.start = nn.Parameter(torch.zeros(len(names), 2))
-        self.variables = len(names) * (2 if schema.text else 1)
+        self.step = 2 if schema.text else 1
+        """From a number to the next among the variables."""
+        self.variables = len(names) * self.step
         self.together = [[i for i, o in enumerate(names) if o in schema.hidden_together[name]] for name in names]
         self.register_buffer("edges", edges, persistent=False)
         self.register_buffer("centre", torch.zeros(len(names)))
@@ -58,7 +62,7 @@ class NumericHead(nn.Module):
             values = torch.full((len(n.value), len(names)), torch.nan)
             values[:, i] = torch.from_numpy(n.value)
             self.register_buffer(f"middle_{i}", normal_scores(values, edges)[:, i], persistent=False)
-            share = torch.from_numpy(n.count.clip(min=1) / max(n.count.sum(), 1))
+            share = tensor(n.count.clip(min=1) / max(n.count.sum(), 1))
             self.register_buffer(f"share_{i}", share.log().float(), persistent=False)
 
     @torch.no_grad()
@@ -67,7 +71,7 @@ class NumericHead(nn.Module):
 
         Returns: these scores, float64 (N, M).
         """
-        scores = normal_scores(torch.tensor(numbers, dtype=torch.float32), self.edges.cpu()).double()
+        scores = normal_scores(torch.from_numpy(numbers).float(), self.edges.cpu()).double()
         count = (~scores.isnan()).sum(0).clamp(min=1)
         centre = scores.nan_to_num().sum(0) / count
         spread = (((scores - centre) ** 2).nan_to_num().sum(0) / count).sqrt()
@@ -78,18 +82,24 @@ class NumericHead(nn.Module):
 
     @torch.no_grad()
     def correlate(self, scores: np.ndarray, said: np.ndarray) -> None:
-        """Estimates the correlations of the training rows' scores and of what texts say of them, float (N, M) each."""
-        if not scores.size:
+        """Estimates the correlations of the training rows' scores and of what texts say of them, float (N, M) each.
+
+        What is said of a number that is not known says nothing about how the two go together.
+        """
+        known = ~np.isnan(scores)
+        rows = np.flatnonzero(known.any(1))
+        if not len(rows):
             return
-        variables = self._in_turn(torch.from_numpy(scores), torch.from_numpy(said).double())
-        known = ~variables.isnan()
+        said = np.where(known, said, np.nan)[rows]
+        variables = self._in_turn(torch.from_numpy(scores[rows]), torch.from_numpy(said).double())
+        there = ~variables.isnan()
         for at in blocks(self.variables):
-            found = correlations(variables[:, at].nan_to_num(), known[:, at])
+            found = correlations(variables[:, at].nan_to_num(), there[:, at])
             self.correlation[at, at] = found.float().to(self.correlation.device)
 
     def _in_turn(self, numbers: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
         """Numbers and what texts say of them, (N, M) each, as the variables that are correlated."""
-        return numbers if self.variables == numbers.shape[1] else torch.stack([numbers, said], -1).flatten(1)
+        return numbers if self.step == 1 else torch.stack([numbers, said], -1).flatten(1)
 
     def scores(self, i: int, queries: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
         """Scores of the bins of the i-th attribute.
@@ -122,7 +132,7 @@ class NumericHead(nn.Module):
             scores = (normal_scores(numbers, self.edges) - self.centre) / self.scale
             readable = self._in_turn(visible, ~said.isnan() & text[:, None])
             scores = self._in_turn(scores, said).nan_to_num()
-            step = self.variables // max(numbers.shape[1], 1)
+            step = self.step
             middle, variance = torch.empty_like(scores), torch.empty_like(scores)
             for at in blocks(self.variables):
                 middle[:, at], variance[:, at] = given(self.correlation[at, at], scores[:, at], readable[:, at])
@@ -168,9 +178,10 @@ def given(correlation: torch.Tensor, scores: torch.Tensor, visible: torch.Tensor
 def correlations(scores: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """The correlations of scores (N, M) of which only some are known, by expectation maximisation (Dempster, 1977)."""
     rows, numbers = scores.shape
-    rows = min(rows, max(int(BUDGET / numbers**3), 500))
-    x, seen = scores[:rows], known[:rows].to(scores.dtype)
-    estimate = torch.eye(numbers, dtype=scores.dtype)
+    taken = torch.linspace(0, rows - 1, min(rows, max(int(BUDGET / numbers**3), 500)), device=scores.device).long()
+    x, seen, rows = scores[taken], known[taken].to(scores.dtype), len(taken)
+    alone = torch.eye(numbers, dtype=scores.dtype, device=scores.device)
+    estimate = alone
     for _ in range(STEPS):
         total = torch.zeros_like(estimate)
         for start in range(0, rows, 512):
@@ -183,5 +194,5 @@ def correlations(scores: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
             total += filled.T @ filled + left.sum(0)
         spread = (total.diagonal() / rows).clamp(min=1e-6).sqrt()
         estimate = total / rows / spread[:, None] / spread
-        estimate = (1 - SHRINK) * estimate + SHRINK * torch.eye(numbers, dtype=scores.dtype)
+        estimate = (1 - SHRINK) * estimate + SHRINK * alone
     return estimate

@@ -24,6 +24,8 @@ STEPS, PATIENCE = 100, 5
 """At most so many steps; and so many without a better one end them."""
 MOST = 4.0
 """Standard deviations from the mean that are said at most: a text unlike all others would else be worth anything."""
+CHUNK = 50_000
+"""Rows that are said at once."""
 MOST_ROWS = 200_000
 """Rows that are learned from; of more, evenly spread ones."""
 
@@ -58,6 +60,9 @@ class TextRegression:
             The regression, and as `say` what one that has not seen it says of each row.
         """
         rows, numbers = scores.shape
+        if not scores.size:
+            return cls.empty(numbers), np.full(scores.shape, np.nan, np.float32)
+        features = features.select(["text.wide"])
         counts = np.bincount(flat(features["text.wide"]) & np.uint32(BUCKETS - 1), minlength=BUCKETS)
         bucket = np.flatnonzero(counts >= 2)
         idf = (np.log((1 + rows) / (1 + counts[bucket])) + 1).astype(np.float32)
@@ -75,17 +80,20 @@ class TextRegression:
             spread = said[known].std()
             if spread > 1e-3:
                 found.weight[:, i], found.bias[i] = weight / spread, centre / spread
-                left_out[:, i] = (said + centre) / spread
+                left_out[:, i] = ((said + centre) / spread).clip(-MOST, MOST)
         said = found.say(features)
         said[used[texts]] = left_out[texts]
         return found, said
 
     def say(self, features: pa.Table) -> np.ndarray:
         """What texts say of the numbers, float32 (N, M), about standard normal; NaN of an item without text."""
-        table = self._table(features)
-        said = (np.asarray(table @ self.weight) + self.bias).clip(-MOST, MOST)
-        said[np.diff(table.indptr) == 0] = np.nan
-        return said
+        parts = [np.zeros((0, len(self.bias)), np.float32)]
+        for start in range(0, features.num_rows, CHUNK):
+            table = self._table(features.slice(start, CHUNK))
+            part = (np.asarray(table @ self.weight) + self.bias).clip(-MOST, MOST)
+            part[np.diff(table.indptr) == 0] = np.nan
+            parts.append(part)
+        return np.concatenate(parts)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it, for the weights file."""

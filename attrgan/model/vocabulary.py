@@ -31,9 +31,9 @@ EDGES = 32
 MAX_WORDS = 40_000
 MAX_GRAMS = 30_000
 MAX_PHRASE = 8
+"""Words of the longest span that can be copied."""
 EXACT = 0.02
 """What being exactly right is worth beside being right within tolerance."""
-"""Words of the longest span that can be copied."""
 VECTORS = {"language": "language.sentence", "image": "image.vector"}
 """Pretrained level → the feature column that holds one vector per item (made of parts, as its encoder says)."""
 MAX_COMPONENTS, MAX_FIT = 256, 4000

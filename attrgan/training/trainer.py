@@ -22,7 +22,7 @@ from attrgan.errors import CatalogError
 from attrgan.evaluation import hiding
 from attrgan.evaluation.promise import Missing
 from attrgan.evaluation.splits import Split, id_hashes, split
-from attrgan.model.completion_model import CompletionModel
+from attrgan.model.completion_model import FORMAT, CompletionModel
 from attrgan.model.discriminator import Discriminator
 from attrgan.model.generator import Generator, Output, Size
 from attrgan.model.inputs import Batch, Inputs, batch, tensor
@@ -139,6 +139,7 @@ class Trainer:
         scores = self.generator.numbers.standardise(numbers)
         if workers.first:
             regression, said = TextRegression.fit(train_features, scores)
+            del train_features
         self.generator.numbers.correlate(scores, said)
         self.carried = transfer.carry(self.generator, self.vocabulary, origin) if origin and workers.first else {}
         self.discriminator = Discriminator(len(schema.attributes), options.size.width)
@@ -374,7 +375,12 @@ class Trainer:
 
     def fingerprint(self) -> str:
         """What a checkpoint must share with this training to be gone on from: options, origin, schema and rows."""
-        decides = asdict(self.options) | {"max_minutes": None, "log_every": None, "epochs": self.epochs}
+        decides = asdict(self.options) | {
+            "max_minutes": None,
+            "log_every": None,
+            "epochs": self.epochs,
+            "format": FORMAT,
+        }
         if self.origin:
             decides["started_from"] = self.origin.model.version
         digest = hashlib.sha256(json.dumps([decides, self.schema.hash, self.vocabulary.strings()]).encode())

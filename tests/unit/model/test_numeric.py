@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from attrgan.evaluation.calibration import choose_estimate
+from attrgan.model import numeric
 from attrgan.model.numeric import NumericHead, correlations, given
 from attrgan.model.vocabulary import Numbers
 from attrgan.schema import Schema
@@ -109,6 +110,53 @@ def test_what_a_text_says_of_a_number_moves_it_unless_the_text_is_hidden():
     assert heard[0, 0] > 0.8
     assert 0 < heard[2, 0] < heard[0, 0]  # by way of what the first number has in common with it
     assert heard[0, 1] < -0.3
+
+
+def test_how_far_a_text_is_trusted_does_not_depend_on_how_many_rows_know_the_number():
+    schema = Schema.parse({"id": "i", "text": ["t"], "attributes": {"n": {"kind": "numeric"}}})
+    numbers = {"n": Numbers.fit(np.linspace(1, 100, 400), 0.05)}
+    head = NumericHead(schema, numbers, torch.from_numpy(numbers["n"].edges).float()[None], 8)
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(4000, 1))
+    said = 0.8 * scores + 0.6 * rng.normal(size=(4000, 1))
+    scores[200:], said[200:] = np.nan, rng.normal(size=(3800, 1)) * 0.3  # other items, of which texts say less
+    head.correlate(scores, said)
+    assert float(head.correlation[0, 1]) == pytest.approx(0.8, abs=0.06)
+
+
+def test_a_catalog_without_numbers_has_a_head_that_scores_none():
+    schema = Schema.parse({"id": "i", "text": ["t"], "attributes": {"v": {"kind": "categorical"}}})
+    head = NumericHead(schema, {}, torch.zeros(0, 2), 8)
+    learn(head, np.zeros((5, 0)))
+    assert expect(head, torch.zeros(4, 0), torch.zeros(4, 0) > 0).shape == (4, 0, 2)
+
+
+def test_numbers_of_several_blocks_are_expected_each_from_its_own(monkeypatch):
+    monkeypatch.setattr(numeric, "BLOCK", 4)
+    names = [f"n{i}" for i in range(6)]
+    attributes = {n: {"kind": "numeric"} for n in names} | {"n4": {"kind": "numeric", "derived_with": ["n5"]}}
+    schema = Schema.parse({"id": "i", "text": ["t"], "attributes": attributes})
+    numbers = {name: Numbers.fit(np.linspace(-3, 3, 400), 0.05) for name in names}
+    head = NumericHead(schema, numbers, torch.stack([torch.from_numpy(n.edges).float() for n in numbers.values()]), 8)
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(3000, 1))
+    known = (common + rng.normal(size=(3000, 6))) / 2**0.5
+    scores = head.standardise(known)
+    head.correlate(scores, (scores + rng.normal(size=scores.shape)) / 2**0.5)
+    said = torch.full((1, 6), torch.nan)
+
+    def middle(shown: int, of: int, heard: int | None = None) -> float:
+        said_now = said.clone()
+        if heard is not None:
+            said_now[0, heard] = 2.0
+        visible = torch.tensor([[i == shown for i in range(6)]])
+        return float(head.expected(torch.full((1, 6), 1.5), visible, said_now, torch.ones(1) > 0)[0, of, 0])
+
+    assert middle(0, of=1) > 0.3  # two numbers with what is said of them are a block
+    assert middle(0, of=2) == 0
+    assert middle(5, of=4) == 0  # gives it away
+    assert middle(5, of=4, heard=4) > 0.8
+    assert middle(5, of=4, heard=5) > 0.3
 
 
 def test_the_bell_prefers_bins_near_its_middle(head):

@@ -10,7 +10,7 @@ from small_catalog import SCHEMA, frame
 from attrgan.evaluation.metrics import is_right
 from attrgan.features import cache
 from attrgan.model.inputs import build
-from attrgan.model.vocabulary import BINS, Hashes, Numbers, Values, Vocabulary
+from attrgan.model.vocabulary import BINS, MOST_BINS, Hashes, Numbers, Values, Vocabulary
 from attrgan.schema import Attribute, Schema
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9)
@@ -144,3 +144,10 @@ def test_of_values_that_are_right_about_as_often_the_very_one_is_written():
     numbers = Numbers.fit(np.repeat([15.0, 15.6, 17.3], [10, 200, 10]), 0.05)
     mostly = np.array([[0.004, 0.99, 0.006], [0.5, 0.1, 0.4]])
     assert numbers.value[numbers.likeliest(mostly)].tolist() == [15.6, 15.0]
+
+
+def test_of_many_known_numbers_there_are_more_bins():
+    few, many = (Numbers.fit(np.random.default_rng(0).normal(size=n), 0.05) for n in (3_000, 20_000))
+    assert len(few.value) == BINS
+    assert len(many.value) == MOST_BINS
+    assert many.count.min() >= 32
