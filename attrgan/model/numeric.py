@@ -71,7 +71,7 @@ class NumericHead(nn.Module):
 
         Returns: these scores, float64 (N, M).
         """
-        scores = normal_scores(torch.from_numpy(numbers).float(), self.edges.cpu()).double()
+        scores = normal_scores(torch.from_numpy(numbers.astype(np.float32)), self.edges.cpu()).double()
         count = (~scores.isnan()).sum(0).clamp(min=1)
         centre = scores.nan_to_num().sum(0) / count
         spread = (((scores - centre) ** 2).nan_to_num().sum(0) / count).sqrt()

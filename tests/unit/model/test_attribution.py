@@ -1,6 +1,7 @@
 """Which level carried an answer: the same as really withholding it would say."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,13 @@ def test_an_open_attribute_that_no_training_row_knew_has_no_answer(tmp_path):
     assert len(brands) == 8
     assert set(brands["status"]) == {"abstained"}
     assert brands["value"].isna().all()
+
+
+def test_a_closed_vocabulary_of_which_no_training_row_has_a_value_is_no_reason_to_answer(small_model, monkeypatch):
+    assert small_model.can_answer("colour")
+    listed = small_model.vocabulary.values["colour"]
+    monkeypatch.setitem(small_model.vocabulary.values, "colour", replace(listed, counts=listed.counts * 0))
+    assert not small_model.can_answer("colour")
 
 
 def test_an_answer_that_would_have_been_another_without_the_sequence_has_it_as_source(small_model, items):

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from small_catalog import OPTIONS, SCHEMA, TINY, catalog, with_gaps
+from small_catalog import COLOURS, OPTIONS, SCHEMA, TINY, catalog, with_gaps
 
 from attrgan.errors import CatalogError
 from attrgan.evaluation.splits import split
@@ -366,6 +366,29 @@ def step_of(options: Options, workers: Workers = ALONE) -> dict[str, float]:
     trainer = Trainer(SCHEMA, frame, cache.encode(frame, SCHEMA), options, workers=workers)
     trainer.generator.train()
     return trainer.step(trainer.data.parts.train[:16], trainer.seed(1))
+
+
+def test_training_rows_hear_a_regression_that_has_not_seen_them_and_others_the_one_that_is_kept():
+    frame = items(300)
+    frame["price"] = [5.0 * (1 + next((i for i, c in enumerate(COLOURS) if c in str(t)), 4)) for t in frame["title"]]
+    features = cache.encode(frame, SCHEMA)
+    trainer = Trainer(SCHEMA, frame, features, OPTIONS)
+    column = list(trainer.vocabulary.numbers).index("price")
+    heard, said = trainer.data.inputs.said[:, column], trainer.model.regression.say(features)[:, column]
+    parts = trainer.data.parts
+    others = np.concatenate([parts.validation, parts.calibration, parts.holdout])
+    np.testing.assert_array_equal(heard[others], said[others])
+    both = parts.train[~np.isnan(said[parts.train])]
+    assert (heard[both] != said[both]).mean() > 0.9
+    assert np.corrcoef(heard[both], frame["price"].iloc[both])[0, 1] > 0.7
+
+
+def test_a_checkpoint_of_another_format_is_of_another_training(monkeypatch):
+    frame = items()
+    trainer = Trainer(SCHEMA, frame, cache.encode(frame, SCHEMA), OPTIONS)
+    before = trainer.fingerprint()
+    monkeypatch.setattr("attrgan.training.trainer.FORMAT", 0)
+    assert trainer.fingerprint() != before
 
 
 def test_a_batch_in_pieces_has_the_loss_of_the_whole_one(monkeypatch):
