@@ -6,7 +6,8 @@ Choices:
   column by its name; the linear part by feature × (attribute, value). Everything else starts fresh;
 - the words and 3-grams of both catalogs are kept: what a small catalog's training rows never say, the other may have;
 - a number is encoded piecewise-linearly between quantiles (Gorishniy et al., 2022), and two catalogs have different
-  ones: not the weights are carried but the function, read off at the new knots;
+  ones: not the weights are carried but the function, read off at the new knots; how numbers go together and what texts
+  say of them (`numeric.py`, `regression.py`) is estimated from the new catalog alone;
 - pretrained vectors keep the other model's principal components, where the encoder is the same, since the weights
   mean nothing without them, and many rows give better ones than few; the centre is the new catalog's own;
 - the sizes of the networks are the other model's; the discriminator, which no model folder holds, starts fresh;
