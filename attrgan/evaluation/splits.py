@@ -53,3 +53,8 @@ def split(ids: pd.Series) -> Split:
 def _rows(n: int, share: float, small_share: float, small: int, most: int) -> int:
     """How many of n rows a part gets, at least one."""
     return max(min(max(round(share * n), min(round(small_share * n), small)), most), 1)
+
+
+def evenly_spread(rows: int, most: int) -> np.ndarray:
+    """int64, ascending: `most` of so many rows, evenly spread over them, or all where there are no more."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))

@@ -52,7 +52,7 @@ class Inputs:
         retrieval: float32 (N, R), from `retrieval_vectors`.
         neighbours: positions in the index (N, K), −1 for none, their cosines (N, K) and values (N, K, C); None before
             there is an index.
-        said: float32 (N, M): what the text says of each number (`regression.py`), NaN without text.
+        said: float32 (N, M): what the text says of each number (`regression.py`), NaN without text or regression.
     """
 
     codes: np.ndarray
@@ -71,8 +71,8 @@ class Inputs:
     copies: Matches
     repeats: np.ndarray
     retrieval: np.ndarray
+    said: np.ndarray
     neighbours: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-    said: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -142,6 +142,7 @@ def build(
         retrieval=retrieval_vectors(
             wide, offsets(features["text.wide"]), vocabulary.idf, *item_vectors(features, "language")
         ),
+        said=np.full((rows, len(numbers)), np.nan, np.float32),
     )
 
 
@@ -277,7 +278,7 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         sets={name: tensor(_members(*members, rows)) for name, members in inputs.sets.items()},
         numbers=tensor(inputs.numbers[rows]).float(),
         bins=tensor(inputs.bins[rows]),
-        said=tensor(_said(inputs)[rows]),
+        said=tensor(inputs.said[rows]),
         word=tensor(inputs.tokens["word"][at] * mask),
         gram=tensor(inputs.tokens["gram"][at] * mask[..., None]),
         column=tensor(inputs.tokens["column"][at] * mask),
@@ -306,10 +307,6 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         repeat_span=tensor(inputs.repeats[1][repeat_at]),
         repeat_first=tensor(inputs.repeats[2][repeat_at]),
     )
-
-
-def _said(inputs: Inputs) -> np.ndarray:
-    return np.full(inputs.numbers.shape, np.nan, np.float32) if inputs.said is None else inputs.said
 
 
 def _members(codes: np.ndarray, member_offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from attrgan.evaluation.splits import evenly_spread
 from attrgan.model.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Index:
     @classmethod
     def of(cls, inputs: "Inputs", rows: np.ndarray, ids: list[str], vocabulary: Vocabulary) -> "Index":
         """Indexes at most MOST_ROWS of the given rows, int64 (m,), evenly spread; `ids` are those of the rows."""
-        kept = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64))
+        kept = evenly_spread(len(rows), MOST_ROWS)
         sizes = np.array([len(v.values) for v in vocabulary.values.values()], np.int64)
         codes = inputs.codes[rows[kept], : len(sizes)]
         voted_on = (codes < sizes) & np.array([name not in vocabulary.sets for name in vocabulary.values], bool)

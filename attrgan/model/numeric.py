@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from attrgan.evaluation.splits import evenly_spread
 from attrgan.model.inputs import tensor
 from attrgan.model.levels import piecewise
 from attrgan.model.vocabulary import Numbers
@@ -178,7 +179,7 @@ def given(correlation: torch.Tensor, scores: torch.Tensor, visible: torch.Tensor
 def correlations(scores: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """The correlations of scores (N, M) of which only some are known, by expectation maximisation (Dempster, 1977)."""
     rows, numbers = scores.shape
-    taken = torch.linspace(0, rows - 1, min(rows, max(int(BUDGET / numbers**3), 500)), device=scores.device).long()
+    taken = tensor(evenly_spread(rows, max(int(BUDGET / numbers**3), 500))).to(scores.device)
     x, seen, rows = scores[taken], known[taken].to(scores.dtype), len(taken)
     alone = torch.eye(numbers, dtype=scores.dtype, device=scores.device)
     estimate = alone

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
+from attrgan.evaluation.splits import evenly_spread
 from attrgan.model.vocabulary import flat, offsets
 
 BUCKETS = 1 << 18
@@ -67,7 +68,7 @@ class TextRegression:
         bucket = np.flatnonzero(counts >= 2)
         idf = (np.log((1 + rows) / (1 + counts[bucket])) + 1).astype(np.float32)
         found = cls(bucket, idf, np.zeros((len(bucket), numbers), np.float32), np.zeros(numbers, np.float32))
-        used = np.unique(np.linspace(0, rows - 1, min(rows, MOST_ROWS)).astype(np.int64))
+        used = evenly_spread(rows, MOST_ROWS)
         table = found._table(features.take(pa.array(used)))
         transposed, texts = table.T.tocsr(), np.diff(table.indptr) > 0
         left_out = np.zeros((len(used), numbers), np.float32)

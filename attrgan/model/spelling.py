@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
+from attrgan.evaluation.splits import evenly_spread
 from attrgan.features import text
 from attrgan.schema import Schema
 
@@ -64,7 +64,8 @@ def learn(frame: pd.DataFrame, schema: Schema) -> dict[str, Spelling]:
     Where an attribute shows as much for as against, or nothing at all, all of them together decide.
     """
     names = [n for n, a in schema.attributes.items() if a.kind == "open" and not a.multi]
-    places = {name: list(_places(frame.iloc[_spread(frame[name].notna())], name, schema)) for name in names}
+    known = {name: frame[frame[name].notna()] for name in names}
+    places = {n: list(_places(rows.iloc[evenly_spread(len(rows), CELLS)], n, schema)) for n, rows in known.items()}
     before, after = (_belonging({n: _marks(at, side) for n, at in places.items()}) for side in ("before", "after"))
     found = {name: Spelling(before=before[name], after=after[name]) for name in names}
     excess = {name: _copied_more_often(places[name], spelling) for name, spelling in found.items()}
@@ -105,12 +106,6 @@ def _copied_more_often(places: list[_Place], spelling: Spelling) -> int:
         start, end = spelling.extend(p.cell, p.start, p.end)
         excess += (p.cell[start:end] == p.value) - (usual[words[p.value]] == p.value)
     return excess
-
-
-def _spread(known: pd.Series) -> np.ndarray:
-    """Where a column is known: at most CELLS positions, evenly spread."""
-    at = np.flatnonzero(known)
-    return at[np.linspace(0, len(at) - 1, CELLS).astype(np.int64)] if len(at) > CELLS else at
 
 
 def _places(known: pd.DataFrame, name: str, schema: Schema) -> Iterator[_Place]:

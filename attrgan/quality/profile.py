@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from attrgan.evaluation.splits import evenly_spread
 from attrgan.lake.numbers import Form, learn, parse, parse_numbers
 
 SAMPLE = 20_000
@@ -89,8 +90,7 @@ def word_count(text: str) -> float:
 
 def profiles(table: pa.Table) -> dict[str, Profile]:
     """The profile of every column."""
-    chosen = np.unique(np.linspace(0, table.num_rows - 1, min(SAMPLE, table.num_rows)).astype(np.int64))
-    rows = pa.array(chosen)
+    rows = pa.array(evenly_spread(table.num_rows, SAMPLE))
     return {name: _profile(name, table[name], rows) for name in table.column_names}
 
 

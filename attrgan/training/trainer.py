@@ -155,8 +155,8 @@ class Trainer:
             _send(workers, self.vocabulary, index, regression, said, self.has_strangers)
         self._look_up(index)
         own = parts.train if self.own is None else self.own
-        if inputs.said is not None:  # a training row hears a regression that has not seen it
-            inputs.said[self.data.at(own)] = said[np.searchsorted(parts.train, own)]
+        # a training row hears a regression that has not seen it
+        inputs.said[self.data.at(own)] = said[np.searchsorted(parts.train, own)]
         count = len(parts.train)
         self.batch_size = options.batch_size or int(np.clip(2 ** round(np.log2(count / 40)), 16, 192))
         self.steps = max(-(-count // self.batch_size), 1)
