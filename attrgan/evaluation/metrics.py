@@ -13,7 +13,8 @@ from attrgan.evaluation.hiding import Mask, Missing, at_rate, known_cells
 from attrgan.schema import Attribute, Schema
 
 if TYPE_CHECKING:
-    from attrgan.model.completion_model import CompletionModel, Prediction
+    from attrgan.model.completion_model import CompletionModel
+    from attrgan.model.prediction import Prediction
 
 PROMISE = ("cells", "needed", "accepted", "errors", "lower_bound", "coverage", "pool", "missing", "under")
 """What `calibration.json` says of a promise and reports repeat."""

@@ -26,8 +26,9 @@ from attrgan.model.inputs import Batch, tensor
 from attrgan.model.levels import SequenceLevel
 
 if TYPE_CHECKING:
-    from attrgan.model.completion_model import CompletionModel, Prediction
+    from attrgan.model.completion_model import CompletionModel
     from attrgan.model.generator import Generator, Output
+    from attrgan.model.prediction import Prediction
 
 LEVELS = ("text", "language", "image", "sequence", "attributes", "neighbours")
 NOTHING = 1e-3

@@ -1,12 +1,6 @@
-"""A trained model: vocabulary, generator, temperatures and promises; what it predicts, saved and loaded.
+"""A trained model: vocabulary, generator, temperatures and promises; what it answers."""
 
-A model folder holds `model.safetensors` (weights and arrays), `vocabulary.json` (strings), `config.json`, `schema.yaml`
-and `calibration.json`; nothing in it is ever unpickled.
-"""
-
-import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +8,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from attrgan.errors import ModelError
 from attrgan.evaluation.hiding import Mask
 from attrgan.evaluation.recalibration import Recalibration
 from attrgan.model import applicability
-from attrgan.model.attribution import Carried, explain
-from attrgan.model.generator import Generator, Hidden, Output, Size, encode_strings
+from attrgan.model.attribution import explain
+from attrgan.model.folder import read, write
+from attrgan.model.generator import Generator, Hidden, Output, encode_strings
 from attrgan.model.inputs import Inputs, batch, build, place, tensor
 from attrgan.model.neighbours import Index
+from attrgan.model.prediction import Prediction, join, no_answer, recalibrated
 from attrgan.model.regression import TextRegression
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.schema import Schema
@@ -33,49 +26,6 @@ from attrgan.schema import Schema
 INTERVAL = 0.9
 """Share of true numbers that `lower` … `upper` is meant to cover."""
 BATCH = 512
-FORMAT = 3
-"""Of the model folder; raised when one of an older version cannot be loaded any more."""
-FILES = ("model.safetensors", "vocabulary.json", "config.json", "schema.yaml", "calibration.json")
-
-
-@dataclass
-class Prediction:
-    """The answers to some cells of one attribute.
-
-    Attributes:
-        rows: int64 (n,): the items asked about.
-        value: object (n,): the best value as a string.
-        confidence: float64 (n,): the calibrated probability that it is right.
-        number, lower, upper: float64 (n,), for numeric attributes; expected: the mean of the distribution, the best
-            guess where squared errors count.
-        span: int64 (n, 2): first token and number of tokens where the value stands in the item's text, −1 where not;
-            of a `multi` attribute where its first member stands, if all of them do.
-        copied: bool (n,): the value is a span that no known value spells.
-        runners_up: the other best candidates, [(value, probability), …] per cell; of a `multi` attribute members that
-            are not in the set, with the probability that they belong to it.
-        neighbours: the similar training items that have this value, [(id, cosine), …] per cell.
-        voted: bool (n,): without the neighbours another value would have been chosen.
-        member_spans: of a `multi` attribute the places, as `span`, of all members that stand in the text, per cell.
-        best: the candidates, int64 (n, k): the one chosen and those next to it; of a `multi` attribute the members, −1
-            where there are no more; of a number its bin.
-        carried: what carried the answers, where that was asked for.
-    """
-
-    rows: np.ndarray
-    value: np.ndarray
-    confidence: np.ndarray
-    number: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    expected: np.ndarray
-    span: np.ndarray
-    copied: np.ndarray
-    voted: np.ndarray
-    runners_up: list[list[tuple[str, float]]] = field(default_factory=list)
-    neighbours: list[list[tuple[str, float]]] = field(default_factory=list)
-    member_spans: list[list[tuple[int, int]]] = field(default_factory=list)
-    best: np.ndarray | None = None
-    carried: Carried | None = None
 
 
 class CompletionModel:
@@ -145,14 +95,14 @@ class CompletionModel:
             output = self.generator(tensors, hidden, z, strangers, values, tensor(wanted[at]))
             chosen = {name: np.flatnonzero(wanted[at, i]) for i, name in enumerate(self.schema.attributes)}
             answers = {
-                n: _recalibrated(self._answer(n, frame, inputs, at[c], output), self.recalibration[n])
+                n: recalibrated(self._answer(n, frame, inputs, at[c], output), self.recalibration[n])
                 for n, c in chosen.items() if len(c)
             }  # fmt: skip
             if explain_from is not None:
                 explain(self, tensors, output, chosen, answers, explain_from)
             for name, answer in answers.items():
                 parts[name].append(answer)
-        return {name: _join(part) for name, part in parts.items() if part}
+        return {name: join(part) for name, part in parts.items() if part}
 
     def complete(self, frame: pd.DataFrame, features: pa.Table | None = None) -> pd.DataFrame:
         """Answers every empty cell of a frame: see `attrgan.completion.complete.completions`."""
@@ -183,7 +133,7 @@ class CompletionModel:
 
     def _answer(self, name: str, frame: pd.DataFrame, inputs: Inputs, rows: np.ndarray, output: Output) -> Prediction:
         if not self.can_answer(name):
-            return _no_answer(rows)
+            return no_answer(rows)
         scores = output.logits[name] / self.temperature[name]
         if name in self.generator.sets:
             return self._answer_set(name, inputs, rows, scores.double())
@@ -348,79 +298,12 @@ class CompletionModel:
 
     def save(self, folder: Path) -> None:
         """Writes the model folder and sets the version."""
-        arrays = {f"vocabulary.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in self._plain_arrays().items()}
-        weights = {f"generator.{k}": v.cpu().contiguous() for k, v in self.generator.state_dict().items()}
-        index = self.index or Index.empty(len(self.vocabulary.values))
-        found = {"index.vectors": torch.from_numpy(index.vectors), "index.codes": torch.from_numpy(index.codes)}
-        said = self.regression or TextRegression.empty(len(self.vocabulary.numbers))
-        found |= {f"regression.{name}": torch.from_numpy(array) for name, array in said.arrays().items()}
-        save_file(arrays | weights | found, folder / "model.safetensors")
-        learned = {"index": index.ids, "applicability": applicability.to_json(self.applicability)}
-        _write(folder / "vocabulary.json", self.vocabulary.strings() | learned)
-        self.schema.save(folder / "schema.yaml")
-        digest = hashlib.sha256()
-        for name in ("model.safetensors", "vocabulary.json", "schema.yaml"):
-            digest.update((folder / name).read_bytes())
-        self.config |= {
-            "format": FORMAT,
-            "model_version": digest.hexdigest()[:12],
-            "schema_hash": self.schema.hash,
-            "size": asdict(self.generator.size),
-        }
-        _write(folder / "config.json", self.config)
-        _write(folder / "calibration.json", self.calibration)
-
-    def _plain_arrays(self) -> dict[str, np.ndarray]:
-        # safetensors has no uint32 in torch < 2.3 readers: hashes travel as int64
-        return {k: v.astype(np.int64) if v.dtype == np.uint32 else v for k, v in self.vocabulary.arrays().items()}
+        write(self, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> "CompletionModel":
         """Reads a model folder; raises ModelError when it is not one."""
-        folder = Path(folder)
-        missing = [name for name in FILES if not (folder / name).is_file()]
-        if missing:
-            raise ModelError(
-                f"{folder} is not a model folder (it lacks {', '.join(missing)}): expected what `attrgan train` wrote, "
-                "or an MLflow URI such as models:/attrgan-product@champion"
-            )
-        try:
-            schema = Schema.load(folder / "schema.yaml")
-            config = json.loads((folder / "config.json").read_text())
-            if config.get("format", 1) != FORMAT:
-                raise ModelError(
-                    f"{folder} was written by another version of attrgan (its folders have format "
-                    f"{config.get('format', 1)}, this one reads {FORMAT}): train anew, or use that version; "
-                    "a champion that can no longer be compared gives way by `attrgan promote --version N`"
-                )
-            tensors = load_file(folder / "model.safetensors")
-            arrays = {
-                k.removeprefix("vocabulary."): v.numpy() for k, v in tensors.items() if k.startswith("vocabulary.")
-            }
-            for name in arrays:
-                if name in ("words", "grams", "wide") or name.endswith(".hashed"):
-                    arrays[name] = arrays[name].astype(np.uint32)
-            strings = json.loads((folder / "vocabulary.json").read_text())
-            vocabulary = Vocabulary.restore(strings, arrays)
-            index = Index(tensors["index.vectors"].numpy(), tensors["index.codes"].numpy(), strings["index"])
-            said = {k.removeprefix("regression."): v.numpy() for k, v in tensors.items() if k.startswith("regression.")}
-            generator = Generator(schema, vocabulary, Size(**config["size"]))
-            weights = {k.removeprefix("generator."): v for k, v in tensors.items() if k.startswith("generator.")}
-            generator.load_state_dict(weights)
-            model = cls(schema, vocabulary, generator, index, config, TextRegression(**said))
-            model.calibration = json.loads((folder / "calibration.json").read_text())
-            model.temperature = {name: model.calibration[name]["temperature"] for name in schema.attributes}
-            model.recalibration = {
-                name: Recalibration(*model.calibration[name].get("recalibration", ())) for name in schema.attributes
-            }
-            model.estimate = {name: model.calibration[name]["estimate"] for name in vocabulary.numbers}
-            model.applicability = applicability.from_json(strings.get("applicability", {}))
-            if (folder / "metrics.json").is_file():
-                model.metrics = dict(json.loads((folder / "metrics.json").read_text()))
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"{folder} is a damaged model folder ({reason}): train or fetch it again") from error
-        return model
+        return read(Path(folder), cls)
 
 
 def hidden_rows(mask: Mask | None, rows: np.ndarray, attributes: int) -> Hidden:
@@ -430,54 +313,7 @@ def hidden_rows(mask: Mask | None, rows: np.ndarray, attributes: int) -> Hidden:
     return Hidden(tensor(mask.cells[rows]), {name: tensor(group[rows]) for name, group in mask.groups.items()})
 
 
-def _no_answer(rows: np.ndarray) -> Prediction:
-    """Cells of an attribute whose values nobody knows: no value, no confidence."""
-    n, unknown = len(rows), np.full(len(rows), np.nan)
-    return Prediction(
-        rows=rows, value=np.full(n, None, dtype=object), confidence=np.zeros(n), number=unknown, lower=unknown,
-        upper=unknown, expected=unknown, span=np.full((n, 2), -1), copied=np.zeros(n, bool), voted=np.zeros(n, bool),
-        runners_up=[[] for _ in range(n)], neighbours=[[] for _ in range(n)],
-    )  # fmt: skip
-
-
 def _padded(chosen: np.ndarray) -> np.ndarray:
     """int64 (n, k): the true columns of bool (n, V) in each row, −1 where there are no more."""
     order = np.argsort(~chosen, axis=1, kind="stable")[:, : max(int(chosen.sum(1).max(initial=0)), 1)]
     return np.where(np.take_along_axis(chosen, order, 1), order, -1)
-
-
-def _recalibrated(answer: Prediction, to: Recalibration) -> Prediction:
-    """The answers with the confidence that is reported; other candidates keep their order and never exceed it."""
-    before = answer.confidence
-    if to == Recalibration() or not before.any():
-        return answer
-    after = to(before)
-    if answer.member_spans:  # the runners-up of a set are members, whose chances are not those of the whole set
-        return replace(answer, confidence=after)
-    share = np.minimum(after / before, (1 - after) / np.maximum(1 - before, 1e-12))
-    each = zip(answer.runners_up, share.tolist(), strict=True)
-    others = [[(v, round(p * s, 4)) for v, p in some] for some, s in each]
-    return replace(answer, confidence=after, runners_up=others)
-
-
-def _join(parts: list[Prediction]) -> Prediction:
-    """Batches as one prediction, in the order of the rows."""
-    arrays = {
-        name: np.concatenate([getattr(p, name) for p in parts])
-        for name in ("rows", "value", "confidence", "number", "lower", "upper", "expected", "span", "copied", "voted")
-    }
-    order = np.argsort(arrays["rows"], kind="stable")
-    runners_up, neighbours = ([r for p in parts for r in getattr(p, name)] for name in ("runners_up", "neighbours"))
-    member_spans = [s for p in parts for s in p.member_spans]
-    carried = [p.carried or Carried.nothing(len(p.rows)) for p in parts]
-    shares, by = [s for c in carried for s in c.shares], [b for c in carried for b in c.by]
-    return Prediction(
-        **{k: v[order] for k, v in arrays.items()},
-        runners_up=[runners_up[i] for i in order], neighbours=[neighbours[i] for i in order],
-        member_spans=[member_spans[i] for i in order] if member_spans else [],
-        carried=Carried([shares[i] for i in order], [by[i] for i in order]),
-    )  # fmt: skip
-
-
-def _write(path: Path, data: Any) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")

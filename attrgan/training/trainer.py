@@ -22,8 +22,9 @@ from attrgan.errors import CatalogError
 from attrgan.evaluation import hiding
 from attrgan.evaluation.promise import Missing
 from attrgan.evaluation.splits import Split, id_hashes, split
-from attrgan.model.completion_model import FORMAT, CompletionModel
+from attrgan.model.completion_model import CompletionModel
 from attrgan.model.discriminator import Discriminator
+from attrgan.model.folder import FORMAT
 from attrgan.model.generator import Generator, Output, Size
 from attrgan.model.inputs import Batch, Inputs, batch, tensor
 from attrgan.model.neighbours import Index
