@@ -54,7 +54,7 @@ class Completion(_Section):
     """What becomes of a completed cell, and how completion is cut into tasks."""
 
     review_confidence: float = Field(0.5, ge=0, le=1, description="below the threshold but above this: review")
-    shard_rows: int = Field(10_000, ge=1, description="rows completed by one task")
+    shard_rows: int = Field(10_000, ge=1, description="rows completed by one task, more where max_shards would not do")
     max_shards: int = Field(64, ge=1, le=1024)
     keep_decisions: int = Field(3, ge=1, description="models whose decisions stay in the feature cache")
 
@@ -217,7 +217,11 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         defects = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"the settings are not valid ({defects}): see `attrgan config show --help`") from None
+        place = config_file() or "no settings file"
+        raise SettingsError(
+            f"the settings are not valid ({defects}): mend them in the ATTRGAN__… variables or the file ({place}); "
+            "attrgan/config.py says what each is for"
+        ) from None
     except (yaml.YAMLError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise SettingsError(

@@ -3,7 +3,7 @@
 Choices:
 - Standard output belongs to results (`--json`), so the log never goes there. A formatter of the standard library is all
   that this takes; programs that call `attrgan.api` keep their own set-up, since only the command line calls `begin`.
-- At a terminal a command ends with its result on standard output, or one sentence on standard error, and nothing else:
+- At a terminal a command ends with its result on standard output, or one sentence on standard error, beside warnings:
   the level is then `warning`. It is `info` where somebody collects the lines: with `log.format` json, or where the
   scheduler says what the run is about in `ATTRGAN_LOG_FIELDS` (the task factory does). `log.level` decides otherwise.
 - Fields (verb, run_id, dt, shard, model_version …) stand in every line. They stay in force until the next step names

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-MODEL_FILES = ("model.safetensors", "config.json", "schema.yaml", "calibration.json", "metrics.json")
+MODEL_FILES = ("model.safetensors", "vocabulary.json", "config.json", "schema.yaml", "calibration.json", "metrics.json")
+"""What `attrgan train` leaves; without the metrics a model can be loaded (`model/folder.py`), but not registered."""
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
 _CHAMPIONS = "attrgan.champions"
 

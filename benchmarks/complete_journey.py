@@ -3,9 +3,9 @@
     make demo && .venv/bin/python -m benchmarks.complete_journey
 
 The peer (`benchmarks/linear.py`) sees the text and the other attributes, a third of them hidden. It learns from every
-row that is not held out; attrgan sets a third of those aside for validation and calibration. Scored are all known cells
-of the rows that neither has seen, each hidden once, together with what gives it away; intervals are 95 %
-(Clopper–Pearson for shares, over cells). Nothing is tuned on these rows.
+row that is not held out; so does attrgan's second training, after a first one has set thresholds (ADR 18). Scored are
+all known cells of the rows that neither has seen, each hidden once, together with what gives it away; intervals are
+95 % (Clopper–Pearson for shares, over cells). Nothing is tuned on these rows.
 """
 
 import argparse

@@ -5,7 +5,8 @@ landing → validate → features → drift → shards → complete (mapped) →
 Started
 - by its schedule, daily at midnight UTC: the run completes the landing of the day that has just ended;
 - by `airflow backfill create --dag-id nightly_completion --from-date 2017-03-01 --to-date 2017-03-02`
-  (`--reprocess-behavior completed` decides again; the DAG must not be paused); both dates are included;
+  (`--reprocess-behavior completed` also takes dates that were run; of these, steps whose input, model and settings are
+  the same are skipped; the DAG must not be paused); both dates are included;
 - by hand or by the API, without a logical date: `{"logical_date": null, "conf": {"dt": "2017-03-01"}}`.
   With a logical date instead of `dt`, Airflow takes the last interval that ended before it: the day before.
 

@@ -28,7 +28,7 @@ from attrgan.errors import SettingsError
 from attrgan.logs import FIELDS
 
 LIGHT = {"cpu": "500m", "memory": "2Gi"}
-"""What a verb that reads manifests and talks to MLflow asks for; the heavy ones take the size in the settings."""
+"""What a verb without a model asks for (manifests, MLflow, `audit`); the heavy ones take the size in the settings."""
 
 DEADLINE_SECONDS = 600
 """How long a pod may outlive its task's time before its node ends it: for a pod that Airflow could not reach to end."""

@@ -88,6 +88,8 @@ def train(
     checkpoints = Checkpoints(storage.join(out, ".checkpoints"), resume, settings().checkpoint_minutes)
     workers = distributed.connect(device, mixed_precision)
 
+    _name_unread(parsed, say)
+
     def encode(frame: "pd.DataFrame") -> Any:
         return cache.lookup(frame, parsed, features)
 
@@ -207,6 +209,11 @@ def _ended_with(log: Path, outcome: dict[str, Any]) -> dict[str, float]:
     steps = [record for line in log.read_text(encoding="utf-8").splitlines() if "step" in (record := json.loads(line))]
     losses = {name: steps[-1][name] for name in ("loss_d", "loss_g")} if steps else {}
     return losses | {name: outcome[name] for name in ("validation_loss", "epochs")}
+
+
+def _name_unread(schema: Schema, say: Callable[[str], None]) -> None:
+    if schema.audio:
+        say(f"No level reads recordings yet: {', '.join(schema.audio)} will not help to complete anything.")
 
 
 def _answers(warehouse: str, schema: Schema, say: Callable[[str], None]) -> "pd.DataFrame":

@@ -100,7 +100,10 @@ def publish(
 def undo(
     warehouse: WarehouseOption,
     run_id: Annotated[str | None, typer.Option(help="The run to take back; of an undo: brings back.")] = None,
-    model_version: Annotated[str | None, typer.Option(help="The model version whose values are taken back.")] = None,
+    model_version: Annotated[
+        str | None,
+        typer.Option(help="The model version whose values are taken back: 12 hex digits, as in `completions`."),
+    ] = None,
     attribute: Annotated[str | None, typer.Option(help="Only this attribute.")] = None,
     first: Annotated[str | None, typer.Option("--from", help="Only this date and later ones, YYYY-MM-DD.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Only this date and earlier ones, YYYY-MM-DD.")] = None,

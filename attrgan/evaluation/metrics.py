@@ -1,7 +1,6 @@
 """How good a model is on cells whose answer is known: hidden, completed, compared."""
 
 import json
-import unicodedata
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 
 from attrgan.evaluation.calibration import interval
 from attrgan.evaluation.hiding import Mask, Missing, at_rate, known_cells
+from attrgan.lake.catalog import canonical
 from attrgan.schema import Attribute, Schema
 
 if TYPE_CHECKING:
@@ -56,17 +56,13 @@ def is_right(value: np.ndarray, truth: np.ndarray, attribute: Attribute) -> np.n
     if attribute.kind == "numeric":
         value, truth = value.astype(float), truth.astype(float)
         return np.abs(value - truth) <= np.where(truth == 0, 1e-9, attribute.tolerance * np.abs(truth) * (1 + 1e-9))
-    same = _members if attribute.multi else _normal
+    same = _members if attribute.multi else canonical
     return np.array([same(v) == same(t) for v, t in zip(value, truth, strict=True)], dtype=bool)
-
-
-def _normal(value: object) -> str:
-    return unicodedata.normalize("NFC", str(value)).strip()
 
 
 def _members(value: object) -> frozenset[str] | None:
     """The members of a set given as a JSON list; None, which is no set, where there is no answer."""
-    return frozenset(map(_normal, json.loads(value))) if isinstance(value, str) else None
+    return frozenset(map(canonical, json.loads(value))) if isinstance(value, str) else None
 
 
 def not_applicable(value: np.ndarray, truth: np.ndarray, attribute: Attribute) -> dict[str, Any] | None:

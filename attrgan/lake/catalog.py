@@ -469,11 +469,16 @@ def canonical_list(values: list[Any] | None, stand_for: dict[str, str | None] | 
     """
     if values is None:
         return None
-    written = {unicodedata.normalize("NFC", str(v)).strip() for v in values if v is not None} - {""}
+    written = {canonical(v) for v in values if v is not None} - {""}
     members = {m for m in ((stand_for or {}).get(w, w) for w in written) if m is not None}
     if values and not members:
         return None
     return json.dumps(sorted(members - {NOT_APPLICABLE} or members), ensure_ascii=False)
+
+
+def canonical(value: object) -> str:
+    """A value as it is compared and kept: NFC, trimmed."""
+    return unicodedata.normalize("NFC", str(value)).strip()
 
 
 def members_of(cell: str) -> list[str]:

@@ -16,8 +16,6 @@ from attrgan.features import text
 from attrgan.schema import Schema
 
 OPENED_BY = {")": "(", "]": "[", "}": "{", "）": "（", "】": "【", "」": "「", "》": "《"}
-Texts = tuple[str | None, ...]
-"""An item's cells of the text columns."""
 CELLS = 20_000
 """Known cells of an attribute that are looked at, evenly spread over the rows."""
 

@@ -6,7 +6,6 @@ which is how a result finds its way back to the row.
 """
 
 import json
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from attrgan.lake.catalog import canonical
 from attrgan.lake.numbers import numbers_of, parse_numbers
 from attrgan.quality import suite
 from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
@@ -107,22 +107,17 @@ def _attribute(field: pa.Field, attribute: Attribute, column: pa.Array, bad: np.
         return {}
     values = column.to_pylist()
     if attribute.multi:
-        allowed = {*map(_normal, attribute.values), NOT_APPLICABLE, *attribute.sentinels}
+        allowed = {*map(canonical, attribute.values), NOT_APPLICABLE, *attribute.sentinels}
         return {suite.forbidden(name): pd.Series([_outside(v, allowed) for v in values], dtype=object).to_numpy()}
-    spelling = {_normal(value): value for value in attribute.values}
-    cells = [None if v is None else spelling.get(_normal(v), _normal(v)) for v in values]
+    spelling = {canonical(value): value for value in attribute.values}
+    cells = [None if v is None else spelling.get(canonical(v), canonical(v)) for v in values]
     return {name: np.array(cells, dtype=object)}
-
-
-def _normal(value: Any) -> str:
-    """A value as it is compared: NFC, trimmed."""
-    return unicodedata.normalize("NFC", str(value)).strip()
 
 
 def _outside(values: Any, allowed: set[str]) -> str | None:
     if not isinstance(values, list):
         return None
-    outside = [v for v in values if v is not None and _normal(v) not in allowed]
+    outside = [v for v in values if v is not None and canonical(v) not in allowed]
     return json.dumps(outside, ensure_ascii=False, default=str)[:SHOWN] if outside else None
 
 

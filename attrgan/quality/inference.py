@@ -244,7 +244,8 @@ def _media(profile: Profile, draft: _Draft) -> bool:
         return False
     (draft.images if kind == "images" else draft.audio).append(profile.name)
     what = "bytes" if profile.shape == "bytes" else "paths or URLs"
-    draft.comments[profile.name] = f"{kind}: {what} of {'pictures' if kind == 'images' else 'recordings'}"
+    of = "pictures" if kind == "images" else "recordings; no level reads them yet"
+    draft.comments[profile.name] = f"{kind}: {what} of {of}"
     return True
 
 

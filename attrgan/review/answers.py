@@ -15,7 +15,6 @@ Choices:
 import hashlib
 import json
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ import pyarrow as pa
 from attrgan.errors import InputError
 from attrgan.evaluation.metrics import is_right
 from attrgan.lake import tables
-from attrgan.lake.catalog import canonical_list
+from attrgan.lake.catalog import canonical, canonical_list
 from attrgan.lake.numbers import Form, learn, read_numbers
 from attrgan.review.cells import Warehouse, own_value
 from attrgan.schema import NOT_APPLICABLE, Attribute
@@ -252,7 +251,7 @@ class _Known:
             return f"unknown id: no item {key!r} in the warehouse; it was never published, or has been removed"
         if purpose not in ("", "queue", "audit"):
             return f"unknown purpose: {purpose!r}; expected queue or audit"
-        text = unicodedata.normalize("NFC", str(row["answer"])).strip()
+        text = canonical(row["answer"])
         if len(text) > LONGEST:
             return f"too long: {len(text):,} characters; expected a value of at most {LONGEST:,}"
         attribute = self.schema.attributes[name]
@@ -353,4 +352,4 @@ def _members(text: str) -> list[str] | None:
         return None
     if not isinstance(members, list) or not all(isinstance(m, str) and m.strip() for m in members):
         return None
-    return [unicodedata.normalize("NFC", m).strip() for m in members]
+    return [canonical(m) for m in members]

@@ -9,7 +9,6 @@ Choices:
 """
 
 import json
-import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +20,7 @@ import pyarrow.dataset as ds
 from attrgan.config import settings
 from attrgan.errors import InputError
 from attrgan.lake import tables
-from attrgan.lake.catalog import canonical_list, deleted, members_of
+from attrgan.lake.catalog import canonical, canonical_list, deleted, members_of
 from attrgan.schema import Attribute, Schema
 
 
@@ -127,4 +126,4 @@ def own_value(cell: Any, attribute: Attribute) -> Any:
         return float(cell)
     if attribute.multi:
         return canonical_list(cell) if isinstance(cell, list) else None
-    return unicodedata.normalize("NFC", str(cell)).strip() or None
+    return canonical(cell) or None

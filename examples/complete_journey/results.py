@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
+from attrgan.cli.output import percent
 from attrgan.lake import tables
 from examples.complete_journey.places import SCHEMA, DemoError, Places
 
@@ -81,7 +82,7 @@ def show(summary: dict[str, Any], places: Places, console: Console) -> None:
         table.add_column(column, justify="right")
     for name, figures in summary["attributes"].items():
         counts = [f"{figures[k]:,}" for k in ("missing_before", "filled", "review", "abstained", "not_applicable")]
-        shares = [_percent(figures[k]) for k in ("accuracy_hidden", "baseline_hidden", "promised_precision")]
+        shares = [percent(figures[k]) for k in ("accuracy_hidden", "baseline_hidden", "promised_precision")]
         table.add_row(name, *counts, *shares, _realised(figures))
     console.print(table)
     rows, model = summary["catalog"], summary["model"]
@@ -163,12 +164,8 @@ def _json(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
-
-
 def _realised(figures: dict[str, Any]) -> str:
     if figures["realised_precision"] is None:
         return "–"
     low, high = figures["realised_interval"]
-    return f"{_percent(figures['realised_precision'])} of {figures['realised_n']:,} ({_percent(low)}–{_percent(high)})"
+    return f"{percent(figures['realised_precision'])} of {figures['realised_n']:,} ({percent(low)}–{percent(high)})"

@@ -114,7 +114,9 @@ def test_a_folder_that_is_not_a_model_is_named_with_what_it_lacks(tmp_path: Path
     with pytest.raises(ModelError, match=r"no model folder at .*nowhere"):
         registry.resolve(str(tmp_path / "nowhere"))
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"\(model.safetensors, schema.yaml, calibration.json, metrics.json missing\)"):
+    with pytest.raises(
+        ModelError, match=r"\(model.safetensors, vocabulary.json, schema.yaml, calibration.json, metrics.json missing\)"
+    ):
         registry.resolve(str(tmp_path))
 
 
