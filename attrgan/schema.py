@@ -18,6 +18,13 @@ from attrgan.errors import SchemaError
 NOT_APPLICABLE = "n/a"
 """The cell that says: this attribute is known not to apply to this item."""
 
+RESERVED = frozenset(
+    ("attribute", "value", "number", "lower", "upper", "expected", "confidence", "threshold", "status", "source",
+     "evidence", "model_version", "run_id", "completed_at", "undone_by", "undone_at", "undone_for", "sample", "dt",
+     "row", "order")
+)  # fmt: skip
+"""Names that the id column cannot have: those of the other columns of completions and samples, on the way there too."""
+
 Kind = Literal["open", "categorical", "numeric"]
 StepKind = Literal["time", "numeric", "categorical", "text"]
 Applicability = Literal["learned", "declared"]
@@ -109,6 +116,10 @@ class Schema(BaseModel):
 
     @model_validator(mode="after")
     def _one_role_per_column(self) -> "Schema":
+        if self.id in RESERVED:
+            raise ValueError(
+                f"the id column cannot be called {self.id!r}, as a column of completions is: rename it in the catalog"
+            )
         if self.id in self.attributes:
             raise ValueError(f"the id column {self.id!r} cannot be an attribute")
         levels = {"text": self.text, "an image": self.images, "audio": self.audio, "a sequence": self.sequence_columns}

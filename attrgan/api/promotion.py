@@ -2,13 +2,18 @@
 
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrgan import reading
 from attrgan.config import settings
 from attrgan.lake import manifest, storage
 from attrgan.lake.manifest import Manifest, Result, step
 from attrgan.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from attrgan.model import CompletionModel
 
 
 def compare(
@@ -23,18 +28,16 @@ def compare(
     other = reading.load_model(champion) if champion else None
 
     def work(stage: Path) -> Result:
-        from attrgan.evaluation import metrics
+        from attrgan.evaluation import hiding, metrics
         from attrgan.evaluation.compare import compare as judge
 
         frame, left_out = reading.unused_rows(catalog, ours, [folder] + ([other[0]] if other else []))
-        if other:
-            reading.read_frame(
-                catalog, other[1].schema, model=other[1]
-            )  # the champion's schema must fit the catalog too
+        hidden = reading.masks(frame, ours.schema, "mcar", None)
         measured = []
         for one in [ours] + ([other[1]] if other else []):
-            hidden = reading.masks(frame, ours.schema, "mcar", None)
-            cells = metrics.answer_hidden(one, frame, reading.features_of(frame, one.schema, None), hidden)
+            rows = frame if one is ours else _same_rows(catalog, frame[ours.schema.id], one)
+            masks = [hiding.for_schema(mask, ours.schema, one.schema) for mask in hidden]
+            cells = metrics.answer_hidden(one, rows, reading.features_of(rows, one.schema, None), masks)
             summary = metrics.summarise(cells, one)
             for name, answered in cells.items():
                 summary["attributes"][name]["right"] = answered["right"].tolist()
@@ -49,6 +52,12 @@ def compare(
     arguments = {"candidate": ours.version, "champion": other[1].version if other else None}
     arguments |= settings().promotion.model_dump()
     return step("compare", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)
+
+
+def _same_rows(catalog: str, ids: "pd.Series", model: "CompletionModel") -> "pd.DataFrame":
+    """The items as a model of another schema reads them, which must fit the catalog too."""
+    _, frame = reading.read_frame(catalog, model.schema, keep_deleted=False, model=model)
+    return frame.set_index(model.schema.id, drop=False).loc[ids].reset_index(drop=True)
 
 
 def register(

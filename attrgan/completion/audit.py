@@ -18,17 +18,20 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from attrgan.completion.complete import admitted
 from attrgan.errors import InputError
 from attrgan.lake import manifest, storage
-from attrgan.lake.catalog import DELETED, canonical_list
+from attrgan.lake.catalog import canonical_list, deleted, to_frame
 from attrgan.lake.manifest import Result
 from attrgan.lake.numbers import is_text, parse_numbers
 from attrgan.lake.rows import CHUNK_ROWS, Cursor, keys_of
@@ -254,10 +257,12 @@ class _Cells:
         keys = pa.array(keys_of(before[schema.id]), pa.string())
         place = pc.index_in(pa.array(keys_of(completions[schema.id]), pa.string()), keys)
         self._completions = completions.append_column("row", pc.fill_null(place, -1))
-        removes = np.zeros(before.num_rows, dtype=bool)
-        if DELETED in before.column_names:
-            removes = np.asarray(pc.fill_null(pc.cast(before[DELETED], pa.bool_()), False), dtype=bool)
-        self.removes = removes
+        self.removes = deleted(before)[0]
+
+    @cached_property
+    def _read(self) -> pd.DataFrame:
+        """The rows as the model reads them, which is how `applies_to` is meant."""
+        return to_frame(self.before, self.schema)
 
     def given(self, name: str) -> Mask:
         """Cells with a value before; NaN is none."""
@@ -278,9 +283,10 @@ class _Cells:
             return np.zeros_like(null), np.zeros_like(null)
         ruled_out, undecided = np.zeros_like(null), self.removes.copy()
         for column, allowed in attribute.applies_to.items():
-            cells = self.before[column].to_pylist()
-            undecided |= np.array([cell is None for cell in cells], dtype=bool)
-            ruled_out |= np.array([cell is not None and not _is_among(cell, allowed) for cell in cells], dtype=bool)
+            cells = self._read[column]
+            unknown = cells.isna().to_numpy()
+            undecided |= unknown
+            ruled_out |= ~unknown & ~admitted(cells, allowed, self.schema.attributes.get(column))
         may = (null & ~ruled_out) | self._blank(name)
         return null & ~ruled_out & ~undecided, may
 
@@ -380,11 +386,6 @@ def _is_equal(a: Any, b: Any) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_is_equal(a[key], b[key]) for key in a)
     return bool(a == b) or bool(a != a and b != b)  # the second holds of NaN
-
-
-def _is_among(cell: Any, allowed: list[str]) -> bool:
-    cells = cell if isinstance(cell, list) else [cell]
-    return any(str(c).strip() in allowed for c in cells)
 
 
 def _open(place: str, name: str) -> Any:

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attrgan.lake.catalog import deleted
+from attrgan.lake.catalog import canonical, deleted, members_of
 from attrgan.lake.numbers import Form
 from attrgan.schema import Attribute, Schema
 
@@ -50,8 +50,8 @@ ANSWER = {
 
 def left_alone(table: pa.Table, schema: Schema) -> np.ndarray:
     """bool (rows, A): cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
-    given = np.stack([np.asarray(table[name].is_valid()) for name in schema.attributes], 1)
-    return given | deleted(table)[0][:, None]
+    empty = np.stack([np.asarray(pc.is_null(table[name], nan_is_null=True)) for name in schema.attributes], 1)
+    return ~empty | deleted(table)[0][:, None]
 
 
 def add(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -69,8 +69,23 @@ def wanted_cells(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
             wanted[:, i] = False
         for column, allowed in attribute.applies_to.items():
             if column in frame:
-                wanted[:, i] &= (frame[column].isna() | frame[column].isin(allowed)).to_numpy()
+                wanted[:, i] &= frame[column].isna() | admitted(frame[column], allowed, schema.attributes.get(column))
     return wanted
+
+
+def admitted(cells: pd.Series, allowed: list[str], attribute: Attribute | None) -> np.ndarray:
+    """bool (n,): cells, as in `to_frame`, that are among the values of an `applies_to`; of sets, any of their members.
+
+    Args:
+        attribute: what the cells are of; None: of the category.
+    """
+    if attribute is not None and attribute.kind == "numeric":
+        numbers = pd.to_numeric(pd.Series(allowed, dtype=object), errors="coerce").dropna()
+        return cells.astype(float).isin(numbers).to_numpy()
+    values = {*map(canonical, allowed)}
+    if attribute is not None and attribute.multi:
+        return np.array([isinstance(c, str) and not values.isdisjoint(members_of(c)) for c in cells], dtype=bool)
+    return np.array([isinstance(c, str) and canonical(c) in values for c in cells], dtype=bool)
 
 
 def completions(
@@ -269,8 +284,9 @@ def fill(table: pa.Table, decided: pd.DataFrame, schema: Schema) -> pa.Table:
         values: list[Any] = [None] * table.num_rows
         for row, value in zip(rows[cells[schema.id]], cells["value"], strict=True):
             values[row] = cell_of(value, field.type)
-        column = pc.coalesce(table[at].combine_chunks(), pa.array(values, field.type, from_pandas=False))
-        table = table.set_column(at, field, column)
+        before, filled = table[at].combine_chunks(), pa.array(values, field.type, from_pandas=False)
+        empty = pc.and_(filled.is_valid(), pc.is_null(before, nan_is_null=True))
+        table = table.set_column(at, field, pc.if_else(empty, filled, before))
     return table
 
 
@@ -283,9 +299,9 @@ def cell_of(value: str, kind: pa.DataType) -> Any:
     if pa.types.is_integer(kind):
         return int(value) if value.lstrip("-").isdigit() else round(float(value))
     if pa.types.is_decimal(kind):
-        from decimal import Decimal
+        from decimal import Context, Decimal
 
-        return Decimal(value).quantize(Decimal(1).scaleb(-kind.scale))
+        return Decimal(value).quantize(Decimal(1).scaleb(-kind.scale), context=Context(prec=76))
     if pa.types.is_boolean(kind):
         return value == "True"
     return pa.scalar(value).cast(kind).as_py()

@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 from scipy.special import ndtr
 
-from attrgan.completion.complete import number_text
+from attrgan.completion.complete import admitted, number_text
 from attrgan.evaluation.hiding import Mask, mask_of
 from attrgan.evaluation.splits import id_hashes
 from attrgan.lake.catalog import canonical_list
@@ -174,8 +174,9 @@ class _Sampler:
             if len(asked):
                 self._fill(lines, at[asked], i, output.logits[name][asked])
         for i, condition, allowed in self.rules:
-            known = lines.filled[at, condition]
-            ruled_out = known & ~pd.Series(lines.value[at, condition], dtype=object).isin(allowed).to_numpy()
+            known, of = lines.filled[at, condition], self.schema.attributes[self.names[condition]]
+            cells = (lines.number if of.kind == "numeric" else lines.value)[at, condition]
+            ruled_out = known & ~admitted(pd.Series(cells), allowed, of)
             lines.remaining[at[ruled_out], i] = False
 
     def _forward(self, lines: _Lines, at: np.ndarray) -> "Output":

@@ -44,6 +44,13 @@ def mask_of(cells: np.ndarray, schema: Schema) -> Mask:
     return Mask(cells, groups)
 
 
+def for_schema(mask: Mask, of: Schema, to: Schema) -> Mask:
+    """The same cells of the same items as another schema orders them, hidden with what gives them away there."""
+    nothing = np.zeros(len(mask.cells), bool)
+    cells = dict(zip(of.attributes, mask.cells.T, strict=True))
+    return mask_of(np.stack([cells.get(name, nothing) for name in to.attributes], 1), to)
+
+
 def each_once(known: np.ndarray, schema: Schema, rng: np.random.Generator, passes: int = 3) -> Iterator[Mask]:
     """Hides every known cell exactly once, over `passes` masks; in each about 1 / passes of an item's cells are hidden.
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from attrgan.features.text import hash32, normalise, ragged
 from attrgan.schema import Schema, StepKind
 
-VERSION = 2
+VERSION = 3
 """Raised whenever `encode` changes what it returns."""
 MAX_STEPS = 24
 STATISTICS = ("last", "median", "min", "max", "mean", "count")
@@ -97,7 +97,9 @@ def _numbers(cell: Any, steps: int) -> np.ndarray:
             days = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
             result[: len(values)] = numbers.where(numbers.notna(), days).to_numpy(float)
         else:
-            result[: len(values)] = pd.to_numeric(values, errors="coerce").to_numpy(float)
+            small = values.map(lambda v: None if isinstance(v, int) and v.bit_length() > 1023 else v)
+            result[: len(values)] = pd.to_numeric(small, errors="coerce").to_numpy(float)
+    result[~(np.abs(result) <= np.finfo(np.float32).max)] = np.nan  # what float32 cannot hold is not known
     return result
 
 

@@ -354,10 +354,12 @@ def _fit(column: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
     if pa.types.is_null(column.type):
         empty = {"numeric": pa.float64(), "list": pa.list_(pa.string())}.get(kind, pa.string())
         return pc.cast(column, empty), fits
+    if pa.types.is_floating(column.type):  # not-a-number is how pandas and Spark write that there is none
+        column = pc.if_else(pc.is_nan(column), None, column)
     known = np.asarray(column.is_valid())
     if kind == "numeric":
         if pa.types.is_floating(column.type):
-            return pc.if_else(pc.is_nan(column), None, column), np.asarray(pc.fill_null(pc.is_inf(column), False))
+            return column, np.asarray(pc.fill_null(pc.is_inf(column), False))
         if pa.types.is_integer(column.type) or pa.types.is_decimal(column.type):
             return column, fits
         return column, known
@@ -431,15 +433,21 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
             frame[name] = numbers_of(table.schema.field(name), column, schema.attributes[name])
         elif role == "attribute" and kind == "list":
             stand_for = schema.attributes[name].sentinels
-            frame[name] = pd.Series([canonical_list(v, stand_for) for v in column.to_pylist()], dtype=object)
+            frame[name] = pd.Series([canonical_list(v, stand_for) for v in _lists(column)], dtype=object)
         elif kind == "value":
             cells, stand_for = _strings(column, nfc=role == "attribute"), {}
             if role == "attribute":
                 stand_for = schema.attributes[name].sentinels
             frame[name] = pd.Series([stand_for.get(c, c) if c else c for c in cells], dtype=object)
         else:
-            frame[name] = pd.Series(column.to_pylist(), dtype=object)
+            frame[name] = pd.Series(_lists(column) if kind == "list" else column.to_pylist(), dtype=object)
     return pd.DataFrame(frame)
+
+
+def _lists(column: pa.Array) -> list[list[Any] | None]:
+    """The cells of a column of lists; those that Arrow cannot hold in one type (`["new", 2]`) are JSON in it."""
+    cells = column.to_pylist()
+    return [None if c is None else json.loads(c) for c in cells] if is_text(column.type) else cells
 
 
 def check_ids(ids: "pd.Series[str]") -> None:

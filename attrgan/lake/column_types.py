@@ -3,6 +3,8 @@
 Delta would cast silently and lose what does not fit; here a cast that loses anything is refused.
 """
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,26 +20,34 @@ def stored(schema: pa.Schema, table: pa.Schema | None) -> list[pa.Field]:
 
 def _storable(kind: pa.DataType) -> pa.DataType:
     """The type in which Delta keeps a type without loss."""
-    types = pa.types
-    if types.is_null(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_time(kind):
-        return pa.string()
-    if types.is_dictionary(kind):
-        return _storable(kind.value_type)
-    if types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        return pa.binary()
-    if types.is_unsigned_integer(kind):
-        return pa.int64()
-    if types.is_float16(kind):
-        return pa.float32()
-    if types.is_timestamp(kind):
-        return pa.timestamp("us", kind.tz)
-    if types.is_date(kind):
-        return pa.date32()
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return pa.list_(_storable(kind.value_type))
-    if types.is_struct(kind):
-        return pa.struct([pa.field(f.name, _storable(f.type)) for f in kind])
-    return kind
+    return next((kept(kind) for is_one, kept in _KEPT if is_one(kind)), kind)
+
+
+def _as(kind: pa.DataType) -> Callable[[pa.DataType], pa.DataType]:
+    return lambda _: kind
+
+
+_types = pa.types
+_KEPT: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.DataType]], ...] = (
+    (_types.is_null, _as(pa.string())),
+    (_types.is_large_string, _as(pa.string())),
+    (_types.is_string_view, _as(pa.string())),
+    (_types.is_time, _as(pa.string())),
+    (_types.is_dictionary, lambda kind: _storable(kind.value_type)),
+    (_types.is_large_binary, _as(pa.binary())),
+    (_types.is_fixed_size_binary, _as(pa.binary())),
+    (_types.is_unsigned_integer, _as(pa.int64())),
+    (_types.is_float16, _as(pa.float32())),
+    (_types.is_timestamp, lambda kind: pa.timestamp("us", kind.tz and "UTC")),  # the same instant: Delta knows no zones
+    (_types.is_duration, _as(pa.int64())),
+    (_types.is_decimal256, lambda kind: pa.decimal128(38, min(kind.scale, 38))),
+    (_types.is_date, _as(pa.date32())),
+    (_types.is_list, lambda kind: pa.list_(_storable(kind.value_type))),
+    (_types.is_large_list, lambda kind: pa.list_(_storable(kind.value_type))),
+    (_types.is_fixed_size_list, lambda kind: pa.list_(_storable(kind.value_type))),
+    (_types.is_struct, lambda kind: pa.struct([pa.field(f.name, _storable(f.type)) for f in kind])),
+)
+"""Which types are kept in another one, and in which."""
 
 
 def cast(column: pa.Array, kind: pa.DataType) -> pa.Array:

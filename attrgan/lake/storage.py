@@ -144,9 +144,11 @@ def on_disk(place: str | Path) -> Iterator[Path]:
 def staged(out: str | Path) -> Iterator[Path]:
     """A local folder whose files move to `out` when the block ends well, and vanish when it does not."""
     fs, path = filesystem(out)
-    if target := local_path(out):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=".attrgan-", dir=target.parent if target else None))
+    target = beside = local_path(out)
+    if target and not target.is_dir():  # one that is there may be a volume, into which nothing moves from beside it
+        beside = target.parent
+        beside.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=".attrgan-", dir=beside))
     try:
         yield stage
         made = sorted((f for f in stage.rglob("*") if f.is_file()), key=lambda f: (f.name == MANIFEST, str(f)))

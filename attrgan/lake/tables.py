@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from secrets import SystemRandom
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -27,9 +29,10 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from attrgan.errors import AttrGANError, InputError
 from attrgan.lake import s3, storage
-from attrgan.lake.catalog import DELETED
+from attrgan.lake.catalog import DELETED, deleted
 from attrgan.lake.column_types import cast, stored
 from attrgan.lake.landing import check_date
+from attrgan.lake.rows import hashed
 
 _log = logging.getLogger(__name__)
 DT = "dt"
@@ -229,16 +232,16 @@ def past_null_rates(warehouse: str, before: str, id_column: str) -> dict[str, fl
     dataset = table.to_pyarrow_dataset()
     names = [n for n in dataset.schema.names if n not in (DT, POSITION)]
     nulls, rows = dict.fromkeys(names, 0), 0
-    seen = pa.chunked_array([], _field(table, id_column).type)
+    _field(table, id_column)
+    seen = np.empty(0, np.uint64)  # eight bytes per id, sorted
     for dt in sorted(earlier, reverse=True):
-        ids: list[pa.Array] = []
+        ids: list[np.ndarray] = []
         for batch in dataset.to_batches(columns=names, filter=ds.field(DT) == dt, batch_size=_BATCH_ROWS):
-            ids.append(batch[id_column])
-            newest = pa.Table.from_batches([batch]).filter(pc.invert(pc.is_in(batch[id_column], seen)))
-            kept = _kept(newest)
+            ids.append(hashed(pd.Series(batch[id_column].to_pylist(), dtype=object)))
+            kept = _kept(pa.Table.from_batches([batch]).filter(pa.array(~_is_among(ids[-1], seen))))
             rows += kept.num_rows
             nulls = {n: nulls[n] + kept[n].null_count for n in names}
-        seen = pa.chunked_array([*seen.chunks, *ids], seen.type)
+        seen = np.sort(np.concatenate([seen, *ids]))
     return {n: count / rows for n, count in nulls.items() if n != DELETED} if rows else None
 
 
@@ -337,9 +340,13 @@ def _rows(table: DeltaTable, dates: list[str]) -> pa.Table:
 
 def _kept(rows: pa.Table) -> pa.Table:
     """The rows that do not remove an item."""
-    if DELETED not in rows.column_names:
-        return rows
-    return rows.filter(pc.invert(pc.fill_null(pc.cast(rows[DELETED], pa.bool_()), False)))
+    return rows.filter(pa.array(~deleted(rows)[0]))
+
+
+def _is_among(asked: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """bool, of the shape of `asked`: which of them are among the keys, sorted."""
+    at = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
+    return keys[at] == asked if len(keys) else np.zeros(asked.shape, bool)
 
 
 def _field(table: DeltaTable, column: str) -> pa.Field:

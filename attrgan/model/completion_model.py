@@ -50,7 +50,7 @@ class CompletionModel:
 
     @property
     def version(self) -> str:
-        """The identity of the model: a hash of its weights, vocabulary and schema (set when it is saved)."""
+        """The identity of the model: a hash of its weights, vocabulary, schema and thresholds (set when saved)."""
         return str(self.config["model_version"])
 
     # --- prediction ------------------------------------------------------------------------------------------------

@@ -44,8 +44,9 @@ def write(model: "CompletionModel", folder: Path) -> None:
     learned = {"index": index.ids, "applicability": applicability.to_json(model.applicability)}
     _write(folder / "vocabulary.json", model.vocabulary.strings() | learned)
     model.schema.save(folder / "schema.yaml")
+    _write(folder / "calibration.json", model.calibration)
     digest = hashlib.sha256()
-    for name in ("model.safetensors", "vocabulary.json", "schema.yaml"):
+    for name in ("model.safetensors", "vocabulary.json", "schema.yaml", "calibration.json"):
         digest.update((folder / name).read_bytes())
     model.config |= {
         "format": FORMAT,
@@ -54,7 +55,6 @@ def write(model: "CompletionModel", folder: Path) -> None:
         "size": asdict(model.generator.size),
     }
     _write(folder / "config.json", model.config)
-    _write(folder / "calibration.json", model.calibration)
 
 
 def read(folder: Path, kind: type["CompletionModel"]) -> "CompletionModel":

@@ -6,6 +6,7 @@ which is how a result finds its way back to the row.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,7 +62,11 @@ def typed_lists(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np
 
 
 def _odd_step(steps: list[Any] | None) -> bool:
-    return any(not isinstance(s, (int, float)) or isinstance(s, bool) for s in steps or [] if s is not None)
+    """Whether a step is no number, or one that no computer counts with."""
+    return any(
+        not isinstance(s, (int, float)) or isinstance(s, bool) or abs(s) > sys.float_info.max
+        for s in steps or [] if s is not None
+    )  # fmt: skip
 
 
 def batches(
@@ -144,11 +149,13 @@ def _cells(column: pa.ChunkedArray, mask: np.ndarray) -> np.ndarray:
 def _non_numeric_lists(column: pa.Array) -> np.ndarray:
     bad = np.zeros(len(column), dtype=bool)
     element = column.type.value_type
-    if pa.types.is_integer(element) or pa.types.is_floating(element) or pa.types.is_null(element):
+    if pa.types.is_integer(element) or pa.types.is_null(element):
         return bad
     parents, values = np.asarray(pc.list_parent_indices(column)), pc.list_flatten(column)
     known = np.asarray(values.is_valid())
-    if pa.types.is_string(element) or pa.types.is_large_string(element):
+    if pa.types.is_floating(element):
+        known &= np.isinf(values.to_numpy(zero_copy_only=False))
+    elif pa.types.is_string(element) or pa.types.is_large_string(element):
         known &= ~np.isfinite(parse_numbers(values))
     elif pa.types.is_decimal(element):
         return bad

@@ -14,6 +14,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ class Judge:
             "success_percent": 100 * held / len(results) if results else None,
         }
         whole = ExpectationSuiteValidationResult(
-            success=held == len(results), results=results, suite_name=title, statistics=statistics, meta={}
+            success=held == len(results), results=results, suite_name=html.escape(title), statistics=statistics, meta={}
         )
         view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
         page = view.render(ValidationResultsPageRenderer().render(whole), template="data_docs.html.j2", facts=facts)
@@ -162,10 +163,23 @@ def _rendered(verdict: Verdict) -> Any:
         outcome = {}
     return ExpectationValidationResult(
         success=verdict.success,
-        expectation_config=verdict.configuration,
+        expectation_config=_escaped(verdict.configuration),
         result=outcome,
         exception_info={"raised_exception": False, "exception_message": None, "exception_traceback": None},
     )
+
+
+def _escaped(configuration: Any) -> Any:
+    """A copy whose arguments, names of columns and values that the schema lists, cannot be markup."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, str):
+            return html.escape(value)
+        return [of(v) for v in value] if isinstance(value, (list, tuple, set)) else value
+
+    copy = deepcopy(configuration)
+    copy.kwargs = {key: of(value) for key, value in copy.kwargs.items()}
+    return copy
 
 
 def _plain(value: Any) -> str:

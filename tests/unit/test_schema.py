@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from attrgan.errors import SchemaError
-from attrgan.schema import Schema
+from attrgan.schema import RESERVED, Schema
 
 WHOLE = """
 entity: product
@@ -111,3 +111,12 @@ def test_a_defect_is_named_with_its_place(change, says):
 def test_a_category_may_be_an_attribute_too():
     schema = Schema.parse({"id": "i", "category": "c", "attributes": {"c": {"kind": "categorical"}}})
     assert schema.columns == {"i": "id", "c": "attribute"}
+
+
+def test_the_id_has_a_name_that_no_other_column_of_completions_has():
+    from attrgan.completion.complete import ANSWER
+
+    assert {*ANSWER} < RESERVED
+    for name in ("value", "number", "row", "run_id"):
+        with pytest.raises(SchemaError, match=f"id column cannot be called '{name}'"):
+            Schema.parse({"id": name, "attributes": {"a": {"kind": "open"}}})

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attrgan.completion.audit import audit
+from attrgan.completion.audit import _Cells, audit
+from attrgan.completion.complete import wanted_cells
 from attrgan.errors import InputError
+from attrgan.lake.catalog import to_frame
+from attrgan.schema import Schema
 
 
 @pytest.fixture
@@ -327,3 +330,37 @@ def test_completions_in_another_order_are_audited_as_a_whole(tmp_path, monkeypat
     validation = made.validated(tmp_path / "validate", valid)
     shard = made.completed(tmp_path / "c", valid, completions=made.completions_of(valid)[::-1])
     assert audit([shard], validation, tmp_path).refused is None
+
+
+@pytest.mark.parametrize("mark", ["yes", " TRUE ", "1"])
+def test_an_item_may_be_removed_in_words(check, mark):
+    valid = made.catalog().append_column("_deleted", pa.array(["no", mark, "", None, "false", "0"]))
+    assert check(valid, completions=made.completions_of(made.catalog())).refused is None
+
+
+CONDITIONS = {
+    "shelf": ({"kind": "categorical", "unknown_as": ["-"]}, ["A", " A", "-", "  ", None, "Cafe\u0301"], ["A", "Café"]),
+    "rooms": (
+        {"kind": "categorical", "multi": True},
+        [["Kitchen"], ["Bath"], [], None, ["Bath", "Kitchen"]],
+        ["Kitchen"],
+    ),
+    "doors": ({"kind": "numeric"}, [2.0, 3.0, None, float("nan")], ["2"]),
+    "fits": ({"kind": "categorical", "not_applicable_as": ["none"]}, ["none", "n/a", "yes"], ["n/a"]),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_what_applies_to_rules_out_is_the_same_for_the_one_who_completes_and_the_one_who_checks(name):
+    described, cells, allowed = CONDITIONS[name]
+    schema = Schema.parse({
+        "id": "id", "attributes": {name: described, "asked": {"kind": "categorical", "applies_to": {name: allowed}}},
+    })  # fmt: skip
+    ids = [str(i) for i in range(len(cells))]
+    table = pa.table({"id": ids, name: pa.array(cells), "asked": pa.nulls(len(cells), pa.string())})
+    wanted = wanted_cells(to_frame(table, schema), schema)[:, 1]
+    nothing = pa.table({"id": pa.array([], pa.string()), "attribute": pa.array([], pa.string())})
+    must, may = _Cells(table, table, nothing, schema).expected("asked")
+    assert wanted.any()
+    assert (must <= wanted).all()
+    assert (wanted <= may).all()

@@ -71,3 +71,10 @@ def test_no_sequence_is_empty():
 def test_steps_are_told_apart_whatever_their_case():
     found = item(c=["Sale", "sale", "other"])["hash"]
     assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("step", [float("inf"), -float("inf"), 1e300, 10**400], ids=["inf", "-inf", "1e300", "10**400"])
+def test_a_step_that_float32_cannot_hold_is_unknown(step):
+    found = item(n=[1.0, step, 4.0])
+    np.testing.assert_array_equal(found["number"][:, 1], [1, np.nan, 4])
+    assert dict(zip(STATISTICS, found["statistic"].reshape(2, -1)[1], strict=True))["max"] == 4

@@ -457,3 +457,17 @@ def test_an_example_in_the_schema_says_how_a_doubtful_column_is_read(tmp_path):
     table, _, schema = priced(tmp_path, ["1.299", "2.499"], format="1.299,00")
     assert table["price"].type == pa.string(), "as numbers they would no longer be what was received"
     assert to_frame(table, schema)["price"].tolist() == [1299, 2499]
+
+
+def test_a_member_that_is_no_string_makes_no_set_of_letters(tmp_path):
+    rows = ({"id": "1", "tags": ["sale", "new"], "prices": [1, 2]}, {"id": "2", "tags": ["new", 2], "prices": [1, "x"]})
+    place = write(tmp_path, "c.jsonl", lines(*(r | {"title": "t", "brand": "b", "price": 1} for r in rows)))
+    frame = to_frame(read_catalog(place).table, SCHEMA)
+    assert frame["tags"].tolist() == ['["new", "sale"]', '["2", "new"]']
+    assert frame["prices"].tolist() == [[1, 2], [1, "x"]]
+
+
+def test_not_a_number_is_no_value_of_a_category():
+    schema = Schema.parse({"id": "id", "attributes": {"size": {"kind": "categorical"}}})
+    table = pa.table({"id": ["1", "2", "3"], "size": pa.array([38.5, float("nan"), None])})
+    assert to_frame(table, schema)["size"].tolist() == ["38.5", None, None]

@@ -2,6 +2,10 @@
 
 import contextlib
 import stat
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
 
 from attrgan.lake import storage
 
@@ -67,3 +71,22 @@ def test_a_folder_whose_own_name_is_hidden_has_files(tmp_path):
 def test_places_are_joined_with_one_slash():
     assert storage.join("s3://b/c/", "d", "e") == "s3://b/c/d/e"
     assert storage.join("a", "b") == "a/b"
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_mount(), reason="there is no volume of its own here")
+def test_a_folder_that_is_a_volume_of_its_own_can_be_written_to():
+    name = f"attrgan-{uuid4()}.txt"
+    try:
+        with storage.staged("/dev/shm") as stage:
+            (stage / name).write_text("x")
+        assert (Path("/dev/shm") / name).read_text() == "x"
+    finally:
+        (Path("/dev/shm") / name).unlink(missing_ok=True)
+
+
+def test_a_block_that_fails_leaves_no_folder_that_was_not_there(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name in ("there", "new"):
+        with pytest.raises(ValueError, match="x"), storage.staged(tmp_path / name):
+            raise ValueError("x")
+    assert [p.name for p in tmp_path.iterdir()] == ["there"]

@@ -1,3 +1,6 @@
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -244,3 +247,21 @@ def test_a_file_url_is_the_same_place_as_its_path(warehouse):
     put(f"file://{warehouse}", rows(id=["a"]))
     assert tables.read(warehouse, "products").num_rows == 1
     assert DeltaTable.is_deltatable(f"{warehouse}/products")
+
+
+def test_instants_durations_and_wide_decimals_are_kept_without_loss(warehouse):
+    when = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    table = pa.table({
+        "when": pa.array([when], pa.timestamp("us", "Europe/Berlin")),
+        "lasts": pa.array([timedelta(seconds=2)], pa.duration("s")),
+        "amount": pa.array([Decimal("1.25")], pa.decimal256(50, 2)),
+    })  # fmt: skip
+    put(warehouse, table)
+    back = tables.read(warehouse, "products").to_pylist()[0]
+    assert (back["when"], back["lasts"], back["amount"]) == (when, 2, Decimal("1.25"))
+
+
+@pytest.mark.parametrize(("yes", "no"), [("yes", "no"), (" True ", ""), ("1", "0")])
+def test_a_removal_may_be_marked_in_words(warehouse, yes, no):
+    put(warehouse, rows(id=["a", "b"], _deleted=[yes, no]), JAN1)
+    assert tables.current(warehouse, "products", "id")["id"].to_pylist() == ["b"]

@@ -211,7 +211,7 @@ def test_it_learned_what_the_titles_say(small_model):
         truth = new[name].to_numpy()
         value = found.number if SCHEMA.attributes[name].kind == "numeric" else found.value
         right = np.abs(value - truth) <= 0.05 * truth if SCHEMA.attributes[name].kind == "numeric" else value == truth
-        assert right.mean() > 0.9, name
+        assert right.mean() > 0.85, name
 
 
 # --- the folder ----------------------------------------------------------------------------------------------------
@@ -320,3 +320,13 @@ def test_weights_of_another_model_are_damage(folder):
 def test_no_folder_at_all_is_not_a_model(tmp_path):
     with pytest.raises(ModelError, match="is not a model folder"):
         CompletionModel.load(tmp_path / "nowhere")
+
+
+def test_two_models_that_promise_differently_are_two_versions(small_folder, tmp_path):
+    versions = []
+    for threshold in (0.8, 0.8, 0.9):
+        model = CompletionModel.load(small_folder)
+        model.calibration["brand"]["threshold"] = threshold
+        model.save(tmp_path)
+        versions.append(model.version)
+    assert versions[0] == versions[1] != versions[2]

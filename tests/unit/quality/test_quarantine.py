@@ -240,3 +240,22 @@ def test_an_expectation_that_cannot_be_judged_is_an_error_and_not_a_pass(schema)
 
     with pytest.raises(AttrGANError, match="could not be judged"):
         Judge().judge(suite.row_suite(schema), [pd.DataFrame({"unrelated": np.zeros(2)})])
+
+
+@pytest.mark.parametrize("steps", [[1.0, float("inf")], [-float("inf")]])
+def test_an_infinite_step_is_of_a_wrong_type(run, steps):
+    columns = sound() | {
+        "weeks": [[1, 2], [1] * len(steps), None, []],
+        "prices": [[1.0, float("nan")], steps, None, []],
+    }
+    assert reasons(run(columns)) == {2: ["wrong_type:prices"]}
+
+
+def test_names_of_columns_are_no_markup_in_the_data_docs(run):
+    name = "<img src=x onerror=alert(1)>"
+    odd = Schema.parse({"id": "id", "entity": "<b>e</b>", "attributes": {name: {"kind": "numeric", "min": 0}}})
+    outcome = run({"id": ["1", "2"], name: [1.0, -1.0]}, by=odd)
+    page = outcome.data_docs
+    assert "<img" not in page
+    assert "<b>e" not in page
+    assert "&lt;img src=x" in page
