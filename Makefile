@@ -24,7 +24,7 @@ demo: $(READY) ## the whole pipeline on a real catalog, through Airflow; results
 	$(BIN)/python -m examples.complete_journey.demo
 
 test: $(READY) ## all tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

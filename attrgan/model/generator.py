@@ -109,7 +109,6 @@ class Output:
         votes: categorical attribute → float32 (B, V): what neighbours added to the scores of its known values.
         spans: float32 (B, T · MAX_PHRASE, D): the embeddings of the spans' strings, where an attribute is open.
         reading: what was read.
-        again: in training, open attribute → its logits with another dropout in the network of the spans.
     """
 
     logits: dict[str, torch.Tensor]
@@ -118,7 +117,6 @@ class Output:
     votes: dict[str, torch.Tensor]
     spans: torch.Tensor | None = None
     reading: Reading | None = None
-    again: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Generator(nn.Module):
@@ -273,10 +271,10 @@ class Generator(nn.Module):
         rows = {n: _rows(asked, i) for i, n in enumerate(self.attributes)}
         sizes = zip(self.categorical, self.value_sizes, strict=False)
         votes = {n: self.wide.votes(batch, n, size, reading.text, rows[n]) for n, size in sizes}
-        logits, again = self._logits(batch, hidden, queries, values, wide, votes, strings, text_mask, rows)
+        logits = self._logits(batch, hidden, queries, values, wide, votes, strings, text_mask, rows)
         logits |= self._numeric_logits(batch, queries, visible, reading.text, wide, rows)
         means = _means(strings) if self.open and self.training else None
-        return Output(logits, context, values, votes, means, reading, again)
+        return Output(logits, context, values, votes, means, reading)
 
     def _read(
         self, keys: list[Keys], seen: torch.Tensor, z: torch.Tensor, asked: torch.Tensor | None
@@ -355,17 +353,17 @@ class Generator(nn.Module):
     def _logits(
         self, batch: Batch, hidden: Hidden, queries: torch.Tensor, values: torch.Tensor, wide: torch.Tensor,
         votes: dict[str, torch.Tensor], strings: torch.Tensor, text_mask: torch.Tensor, rows: dict[str, Rows],
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:  # fmt: skip
-        """The scores of every candidate of categorical attributes, for the rows that ask them, and `Output.again`."""
+    ) -> dict[str, torch.Tensor]:  # fmt: skip
+        """The scores of every candidate of categorical attributes, for the rows that ask them."""
         scale = 4 / math.sqrt(queries.shape[-1])
         asked = {name: queries[:, self.attributes.index(name)] for name in self.categorical}
-        read: list[tuple[torch.Tensor, torch.Tensor]] = []
+        spans: dict[str, torch.Tensor] = {}
+        free = text_mask.new_zeros(0)
         if self.spans is not None and any(_some(rows[n]) for n in self.open):
-            of_open = torch.stack([asked[n] for n in self.open], 1)
-            read = [self.spans(batch, strings, text_mask, of_open) for _ in range(2 if self.training else 1)]
+            scores, free = self.spans(batch, strings, text_mask, torch.stack([asked[n] for n in self.open], 1))
+            spans = dict(zip(self.open, scores.unbind(1), strict=True))
         visible_text = text_mask.any(1)[batch.match_row]
         logits: dict[str, torch.Tensor] = {}
-        again: dict[str, torch.Tensor] = {}
         start = 0
         for i, name in enumerate(self.categorical):
             size, which = self.value_sizes[i], rows[name]
@@ -375,18 +373,13 @@ class Generator(nn.Module):
             at, row = _among(which, batch.match_row, at, len(batch))
             if name in self.open:
                 votes[name] = votes[name].index_put((row, batch.match_value[at]), torch.tensor(0.0))
-            unlisted = hidden.unlisted.get(name)
-            if name in self.open and read:
-                of_spans = [(scores[:, self.open.index(name)][which], free[which]) for scores, free in read]
-                each = [self._with_matches(i, score, batch, at, row, unlisted, of) for of in of_spans]
-                logits[name], again[name] = each[0], each[-1]
-            else:
-                logits[name] = self._with_matches(i, score, batch, at, row, unlisted, None)
+            of_spans = (spans[name][which], free[which]) if name in spans else None
+            logits[name] = self._with_matches(i, score, batch, at, row, hidden.unlisted.get(name), of_spans)
             if name in self.sets:
                 of_sets = self.set_scores[list(self.sets).index(name)](asked[name][which])
                 logits[name] = torch.cat([logits[name], of_sets], 1)
             start += size
-        return logits, again if self.training else {}
+        return logits
 
     def _with_matches(
         self, i: int, score: torch.Tensor, batch: Batch, at: torch.Tensor, row: torch.Tensor,

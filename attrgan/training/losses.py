@@ -27,8 +27,6 @@ Critic = Callable[[torch.Tensor], torch.Tensor]
 """D given an item: values (B, A, D) → logits (B, A)."""
 PENALTY = 0.1
 """γ of the gradient penalties: γ/2 · (R1 + R2)."""
-AGREEMENT = 0.5
-"""Weight of the divergence between two readings of a text, beside the mean of their losses."""
 
 
 @dataclass
@@ -172,24 +170,10 @@ def supervised(output: Output, target: Targets) -> tuple[torch.Tensor, dict[str,
             continue
         unlisted = target.unlisted[name][asked] if name in target.unlisted else None
         logits, sets = output.logits[name][asked], target.sets.get(name)
-        if name in output.again:
-            loss = of_two_readings(logits, output.again[name][asked], right[asked]).sum()
-        else:
-            loss = negative_log_likelihood(logits, right[asked], sets, unlisted).sum()
+        loss = negative_log_likelihood(logits, right[asked], sets, unlisted).sum()
         total, count = total + loss, count + n
         each[name] = float(loss.detach()) / n
     return total / max(count, 1), each, count
-
-
-def of_two_readings(logits: torch.Tensor, again: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """R-Drop (Wu et al., 2021), float (n,): the mean loss of two passes that differ by dropout alone, (n, V) each, and
-    AGREEMENT times the mean of both divergences between them. Which words belong to a value is learned from few
-    examples, and by dropout alone not well enough.
-    """
-    one, other = logits.log_softmax(1), again.log_softmax(1)
-    apart = ((one.exp() - other.exp()) * (one - other)).sum(1) / 2
-    loss = (F.nll_loss(one, right, reduction="none") + F.nll_loss(other, right, reduction="none")) / 2
-    return loss + AGREEMENT * apart
 
 
 def _possible(logits: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

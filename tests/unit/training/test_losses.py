@@ -1,7 +1,6 @@
 """The losses of the mission, computed by hand."""
 
 import math
-from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -163,32 +162,3 @@ def test_what_g_generates_is_the_embedding_of_one_value_and_passes_the_gradient(
     cells[:, colour].sum().backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.query.parameters())
     generator.zero_grad(set_to_none=True)
-
-
-def test_two_readings_pay_their_mean_loss_and_for_what_they_disagree_in():
-    one, other = torch.tensor([[2.0, 0.0, -1e4]]), torch.tensor([[0.0, 1.0, -1e4]])
-    p, q = (np.exp(s) / np.exp(s).sum() for s in (np.array([2.0, 0.0]), np.array([0.0, 1.0])))
-    apart = ((p * np.log(p / q)).sum() + (q * np.log(q / p)).sum()) / 2
-    expected = -(math.log(p[1]) + math.log(q[1])) / 2 + losses.AGREEMENT * apart
-    found = losses.of_two_readings(one, other, torch.tensor([1]))
-    assert float(found) == pytest.approx(expected, rel=1e-5)
-    alone = losses.negative_log_likelihood(one, torch.tensor([1]), None)
-    assert float(losses.of_two_readings(one, one, torch.tensor([1]))) == pytest.approx(float(alone))
-
-
-def test_texts_are_read_twice_in_training_alone_and_what_the_readings_disagree_in_has_a_gradient(small_model, tensors):
-    generator, mask = deepcopy(small_model.generator), hidden(["brand"])
-    z = torch.zeros(30, len(SCHEMA.attributes), generator.size.noise)
-    assert generator.eval()(tensors, mask, z).again == {}
-    output = generator.train()(tensors, mask, z)
-    assert output.again.keys() == {"brand"}
-    assert not torch.equal(output.again["brand"], output.logits["brand"])
-    target = losses.targets(tensors, generator, mask.cells)
-    total, _, cells = losses.supervised(output, target)
-    asked = target.asked("brand")
-    both = losses.of_two_readings(
-        output.logits["brand"][asked], output.again["brand"][asked], target.index["brand"][asked]
-    )
-    assert float(total) == pytest.approx(float(both.sum()) / cells)
-    (slope,) = torch.autograd.grad(total, output.again["brand"])
-    assert slope.abs().sum() > 0
