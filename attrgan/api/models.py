@@ -88,13 +88,12 @@ def train(
     checkpoints = Checkpoints(storage.join(out, ".checkpoints"), resume, settings().checkpoint_minutes)
     workers = distributed.connect(device, mixed_precision)
 
-    _name_unread(parsed, say)
-
     def encode(frame: "pd.DataFrame") -> Any:
         return cache.lookup(frame, parsed, features)
 
     def work(stage: Path) -> Result:
         workers.tell(True)  # that there is something to do
+        _name_unread(parsed, say)
         _, frame = reading.read_frame(catalog, parsed, keep_deleted=False)
         trained = run(
             parsed, frame, encode(frame), options, stage, say=say, checkpoints=checkpoints, device=workers.device,

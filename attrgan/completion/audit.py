@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from attrgan.completion.complete import admitted
+from attrgan.completion.complete import admitted, has_value
 from attrgan.errors import InputError
 from attrgan.lake import manifest, storage
 from attrgan.lake.catalog import canonical_list, deleted, to_frame
@@ -266,11 +266,11 @@ class _Cells:
 
     def given(self, name: str) -> Mask:
         """Cells with a value before; NaN is none."""
-        return _has_value(self.before[name])
+        return has_value(self.before[name])
 
     def filled(self, name: str) -> Mask:
         """Cells with a value after, but none before."""
-        return _has_value(self.completed[name]) & ~self.given(name)
+        return has_value(self.completed[name]) & ~self.given(name)
 
     def completions_of(self, name: str) -> pa.Table:
         return self._completions.filter(pc.equal(self._completions["attribute"], name))
@@ -358,10 +358,6 @@ def _values_match(after: pa.ChunkedArray, rows: pa.Table, schema: Schema, name: 
         values = [None if value is None else canonical_list(json.loads(value)) for value in values]
     pairs = zip(cells, values, strict=True)
     return np.array([cell is not None and str(cell) == value for cell, value in pairs], dtype=bool)
-
-
-def _has_value(column: pa.ChunkedArray) -> Mask:
-    return ~np.asarray(pc.is_null(column, nan_is_null=True), dtype=bool)
 
 
 def changed_cells(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Mask:

@@ -50,8 +50,13 @@ ANSWER = {
 
 def left_alone(table: pa.Table, schema: Schema) -> np.ndarray:
     """bool (rows, A): cells that are not completed whatever the model sees: given ones (blanks too), removed items."""
-    empty = np.stack([np.asarray(pc.is_null(table[name], nan_is_null=True)) for name in schema.attributes], 1)
-    return ~empty | deleted(table)[0][:, None]
+    given = np.stack([has_value(table[name]) for name in schema.attributes], 1)
+    return given | deleted(table)[0][:, None]
+
+
+def has_value(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """bool (rows,): the cells with a value, which not-a-number is none."""
+    return ~np.asarray(pc.is_null(column, nan_is_null=True), dtype=bool)
 
 
 def add(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -285,8 +290,8 @@ def fill(table: pa.Table, decided: pd.DataFrame, schema: Schema) -> pa.Table:
         for row, value in zip(rows[cells[schema.id]], cells["value"], strict=True):
             values[row] = cell_of(value, field.type)
         before, filled = table[at].combine_chunks(), pa.array(values, field.type, from_pandas=False)
-        empty = pc.and_(filled.is_valid(), pc.is_null(before, nan_is_null=True))
-        table = table.set_column(at, field, pc.if_else(empty, filled, before))
+        new = pa.array(np.asarray(filled.is_valid()) & ~has_value(before))
+        table = table.set_column(at, field, pc.if_else(new, filled, before))
     return table
 
 

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from attrgan.features import image, language, sequence, text
 from attrgan.features.level import Level
 from attrgan.lake import storage
+from attrgan.lake.rows import among
 from attrgan.schema import Schema
 
 LEVELS: dict[str, Level] = {"text": text, "sequence": sequence, "language": language, "image": image}
@@ -220,7 +221,7 @@ def parts(place: str, wanted: pa.Array, columns: list[str] | None = None, but: s
         if but and path.rsplit("/", 1)[-1].startswith(f"part-{but}"):
             continue
         with suppress(FileNotFoundError, pa.ArrowInvalid):
-            if not _overlap(_hashes_in(place, path), shortened):
+            if not among(_hashes_in(place, path), shortened).any():
                 continue
             with fs.open(path, "rb") as file:
                 part = pq.read_table(file, columns=columns)
@@ -238,14 +239,6 @@ def _hashes_in(place: str, path: str) -> np.ndarray:
 
 def _shortened(hashes: list[str]) -> np.ndarray:
     return np.frombuffer(bytes.fromhex("".join(h[:16] for h in hashes)), dtype=">u8").astype(np.uint64)
-
-
-def _overlap(some: np.ndarray, ordered: np.ndarray) -> bool:
-    """Whether any of the numbers stands in the others, which are in order."""
-    if not len(ordered):
-        return False
-    at = np.minimum(np.searchsorted(ordered, some), len(ordered) - 1)
-    return bool((ordered[at] == some).any())
 
 
 def _known(place: str, wanted: pa.Array) -> set[str]:

@@ -433,18 +433,18 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
             frame[name] = numbers_of(table.schema.field(name), column, schema.attributes[name])
         elif role == "attribute" and kind == "list":
             stand_for = schema.attributes[name].sentinels
-            frame[name] = pd.Series([canonical_list(v, stand_for) for v in _lists(column)], dtype=object)
+            frame[name] = pd.Series([canonical_list(v, stand_for) for v in lists_of(column)], dtype=object)
         elif kind == "value":
             cells, stand_for = _strings(column, nfc=role == "attribute"), {}
             if role == "attribute":
                 stand_for = schema.attributes[name].sentinels
             frame[name] = pd.Series([stand_for.get(c, c) if c else c for c in cells], dtype=object)
         else:
-            frame[name] = pd.Series(_lists(column) if kind == "list" else column.to_pylist(), dtype=object)
+            frame[name] = pd.Series(lists_of(column) if kind == "list" else column.to_pylist(), dtype=object)
     return pd.DataFrame(frame)
 
 
-def _lists(column: pa.Array) -> list[list[Any] | None]:
+def lists_of(column: pa.Array) -> list[list[Any] | None]:
     """The cells of a column of lists; those that Arrow cannot hold in one type (`["new", 2]`) are JSON in it."""
     cells = column.to_pylist()
     return [None if c is None else json.loads(c) for c in cells] if is_text(column.type) else cells

@@ -20,7 +20,7 @@ def stored(schema: pa.Schema, table: pa.Schema | None) -> list[pa.Field]:
 
 def _storable(kind: pa.DataType) -> pa.DataType:
     """The type in which Delta keeps a type without loss."""
-    return next((kept(kind) for is_one, kept in _KEPT if is_one(kind)), kind)
+    return next((kept(kind) for known, kept in _KEPT if any(is_one(kind) for is_one in known)), kind)
 
 
 def _as(kind: pa.DataType) -> Callable[[pa.DataType], pa.DataType]:
@@ -28,24 +28,20 @@ def _as(kind: pa.DataType) -> Callable[[pa.DataType], pa.DataType]:
 
 
 _types = pa.types
-_KEPT: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.DataType]], ...] = (
-    (_types.is_null, _as(pa.string())),
-    (_types.is_large_string, _as(pa.string())),
-    (_types.is_string_view, _as(pa.string())),
-    (_types.is_time, _as(pa.string())),
-    (_types.is_dictionary, lambda kind: _storable(kind.value_type)),
-    (_types.is_large_binary, _as(pa.binary())),
-    (_types.is_fixed_size_binary, _as(pa.binary())),
-    (_types.is_unsigned_integer, _as(pa.int64())),
-    (_types.is_float16, _as(pa.float32())),
-    (_types.is_timestamp, lambda kind: pa.timestamp("us", kind.tz and "UTC")),  # the same instant: Delta knows no zones
-    (_types.is_duration, _as(pa.int64())),
-    (_types.is_decimal256, lambda kind: pa.decimal128(38, min(kind.scale, 38))),
-    (_types.is_date, _as(pa.date32())),
-    (_types.is_list, lambda kind: pa.list_(_storable(kind.value_type))),
-    (_types.is_large_list, lambda kind: pa.list_(_storable(kind.value_type))),
-    (_types.is_fixed_size_list, lambda kind: pa.list_(_storable(kind.value_type))),
-    (_types.is_struct, lambda kind: pa.struct([pa.field(f.name, _storable(f.type)) for f in kind])),
+_KEPT: tuple[tuple[tuple[Callable[[pa.DataType], bool], ...], Callable[[pa.DataType], pa.DataType]], ...] = (
+    ((_types.is_null, _types.is_large_string, _types.is_string_view, _types.is_time), _as(pa.string())),
+    ((_types.is_dictionary,), lambda kind: _storable(kind.value_type)),
+    ((_types.is_large_binary, _types.is_fixed_size_binary), _as(pa.binary())),
+    ((_types.is_unsigned_integer, _types.is_duration), _as(pa.int64())),
+    ((_types.is_float16,), _as(pa.float32())),
+    ((_types.is_timestamp,), lambda kind: pa.timestamp("us", kind.tz and "UTC")),  # the instant: Delta knows no zones
+    ((_types.is_decimal256,), lambda kind: pa.decimal128(38, min(kind.scale, 38))),
+    ((_types.is_date,), _as(pa.date32())),
+    (
+        (_types.is_list, _types.is_large_list, _types.is_fixed_size_list),
+        lambda kind: pa.list_(_storable(kind.value_type)),
+    ),
+    ((_types.is_struct,), lambda kind: pa.struct([pa.field(f.name, _storable(f.type)) for f in kind])),
 )
 """Which types are kept in another one, and in which."""
 

@@ -232,6 +232,13 @@ def hashed(ids: "pd.Series[Any]") -> np.ndarray:
     return pd.util.hash_pandas_object(ids, index=False, categorize=False).to_numpy()
 
 
+def among(asked: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """bool, of the shape of `asked`: which of the numbers are among the keys, which are in order."""
+    if not len(keys):
+        return np.zeros(asked.shape, bool)
+    return np.asarray(keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked)
+
+
 def _typed_by_itself(fields: pa.Schema, schema: Schema) -> bool:
     """Whether the type and the meaning of a cell depend on its column's field alone."""
     if len(set(fields.names)) != len(fields.names) or not set(schema.columns) <= set(fields.names):

@@ -32,7 +32,7 @@ from attrgan.lake import s3, storage
 from attrgan.lake.catalog import DELETED, deleted
 from attrgan.lake.column_types import cast, stored
 from attrgan.lake.landing import check_date
-from attrgan.lake.rows import hashed
+from attrgan.lake.rows import among, hashed
 
 _log = logging.getLogger(__name__)
 DT = "dt"
@@ -232,13 +232,13 @@ def past_null_rates(warehouse: str, before: str, id_column: str) -> dict[str, fl
     dataset = table.to_pyarrow_dataset()
     names = [n for n in dataset.schema.names if n not in (DT, POSITION)]
     nulls, rows = dict.fromkeys(names, 0), 0
-    _field(table, id_column)
+    _field(table, id_column)  # that it is there
     seen = np.empty(0, np.uint64)  # eight bytes per id, sorted
     for dt in sorted(earlier, reverse=True):
         ids: list[np.ndarray] = []
         for batch in dataset.to_batches(columns=names, filter=ds.field(DT) == dt, batch_size=_BATCH_ROWS):
             ids.append(hashed(pd.Series(batch[id_column].to_pylist(), dtype=object)))
-            kept = _kept(pa.Table.from_batches([batch]).filter(pa.array(~_is_among(ids[-1], seen))))
+            kept = _kept(pa.Table.from_batches([batch]).filter(pa.array(~among(ids[-1], seen))))
             rows += kept.num_rows
             nulls = {n: nulls[n] + kept[n].null_count for n in names}
         seen = np.sort(np.concatenate([seen, *ids]))
@@ -341,12 +341,6 @@ def _rows(table: DeltaTable, dates: list[str]) -> pa.Table:
 def _kept(rows: pa.Table) -> pa.Table:
     """The rows that do not remove an item."""
     return rows.filter(pa.array(~deleted(rows)[0]))
-
-
-def _is_among(asked: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """bool, of the shape of `asked`: which of them are among the keys, sorted."""
-    at = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
-    return keys[at] == asked if len(keys) else np.zeros(asked.shape, bool)
 
 
 def _field(table: DeltaTable, column: str) -> pa.Field:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attrgan.lake.catalog import canonical
+from attrgan.lake.catalog import canonical, lists_of
 from attrgan.lake.numbers import numbers_of, parse_numbers
 from attrgan.quality import suite
 from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
@@ -48,7 +48,7 @@ def typed_lists(table: pa.Table, schema: Schema) -> tuple[pa.Table, dict[str, np
     wrong: dict[str, np.ndarray] = {}
     for name in sorted(names):
         column = table[name].combine_chunks()
-        cells = None if _is_list(column.type) else [None if c is None else json.loads(c) for c in column.to_pylist()]
+        cells = None if _is_list(column.type) else lists_of(column)
         if name in numeric:
             bad = _non_numeric_lists(column) if cells is None else np.array([_odd_step(c) for c in cells], dtype=bool)
             if bad.any():
