@@ -170,7 +170,7 @@ def _rendered(verdict: Verdict) -> Any:
 
 
 def _escaped(configuration: Any) -> Any:
-    """A copy whose arguments, names of columns and values that the schema lists, cannot be markup."""
+    """A copy whose arguments (names of columns, values that the schema lists) are no markup; nor are section names."""
 
     def of(value: Any) -> Any:
         if isinstance(value, str):

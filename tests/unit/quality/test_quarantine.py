@@ -259,3 +259,4 @@ def test_names_of_columns_are_no_markup_in_the_data_docs(run):
     assert "<img" not in page
     assert "<b>e" not in page
     assert "&lt;img src=x" in page
+    assert "&amp;lt;img" not in page, "escaped once"
