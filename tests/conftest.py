@@ -83,11 +83,7 @@ def attrgan(
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["attrgan", *map(str, words)])
         capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
+        code = cli.run()
         said = capsys.readouterr()
         return code, said.out, said.err
 

@@ -6,6 +6,7 @@ Commands are functions in the modules beside this one, which import what is heav
 command line, in the order of `--help`.
 """
 
+import atexit
 import logging
 import os
 import sys
@@ -70,9 +71,32 @@ def _begin(context: typer.Context) -> None:
 
 
 def main() -> None:
+    """The console script: `run`, and an end of the process that nothing can turn into another exit code.
+
+    Arrow's threads may still hold files of Python when the interpreter is torn down, and then abort the process
+    (https://github.com/apache/arrow/issues/34314). So it ends before that, after all that others registered for the
+    exit: what is registered first runs last.
+    """
+    exit_code = 1
+
+    def leave() -> None:
+        logging.shutdown()  # registered before us
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:  # nobody reads them any more, or a full disk
+            os._exit(exit_code or 1)
+        os._exit(exit_code)
+
+    atexit.register(leave)
+    exit_code = run()
+    sys.exit(exit_code)
+
+
+def run() -> int:
     """Runs the command line; turns errors into one sentence and an exit code."""
     started = perf_counter()
-    code, sentence = _run()
+    code, sentence = _outcome()
     if verb := logs.fields().get("verb"):
         from attrgan import telemetry
 
@@ -81,11 +105,11 @@ def main() -> None:
         _log.error(sentence, extra={"fields": {"exit_code": code}})
     elif sentence:
         typer.echo(f"attrgan: {sentence}", err=True)
-    sys.exit(code)
+    return code
 
 
-def _run() -> tuple[int, str | None]:
-    """Runs the command line; its exit code, and the sentence that says what went wrong."""
+def _outcome() -> tuple[int, str | None]:
+    """The exit code of the command line, and the sentence that says what went wrong."""
     try:
         app()
     except SystemExit as end:
