@@ -135,6 +135,19 @@ def has_alias(uri: str) -> bool:
     return registered is not None and match["alias"] in registered.aliases
 
 
+def pinned(model: str) -> str:
+    """`models:/name@alias` as the version it points at now, `models:/name/3`; any other place as it is.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if not model.startswith("models:"):
+        return model
+    with tracking.store() as client:
+        version = _version(client, model)
+    return f"models:/{version.name}/{version.version}"
+
+
 def resolve(model: str) -> Path:
     """The local folder of a model: a folder, its URL, `models:/name@alias` or `models:/name/3`.
 

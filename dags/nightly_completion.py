@@ -22,6 +22,7 @@ from pendulum import datetime
 DOC = __doc__ + "\nWhat to do when it fails, and how to run dates again: `docs/runbooks/backfill.md`.\n"
 
 MODEL = "{{ params.model or registered('champion') }}"
+JUDGED = "{{ judged_model() or params.model or registered('champion') }}"
 SHARD = "{{ shard_of(task.out) }}"
 DRIFT, OUT = "{{ place('drift') }}", "{{ task.out }}"
 AUDITED, PUBLISHED = "{{ place('audit') }}", "{{ place('publish') }}"
@@ -56,7 +57,7 @@ with DAG(
     shards = shard_places(VALIDATED, "{{ place('complete') }}")
     complete = attrgan_task(
         "complete",
-        ["complete", VALID, "--model", MODEL, "--features", FEATURES, "--drift", DRIFT, "--shard", SHARD, "-o", OUT],
+        ["complete", VALID, "--model", JUDGED, "--features", FEATURES, "--drift", DRIFT, "--shard", SHARD, "-o", OUT],
         heavy=True,
         each=shards,
         map_index_template=SHARD,

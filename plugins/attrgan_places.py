@@ -70,6 +70,16 @@ def registered(alias: str) -> str:
 
 
 @pass_context
+def judged_model(context: Any) -> str | None:
+    """The model by which `drift` of this run has judged, an alias as a version: a later promotion is for the next run."""
+    from attrgan.lake import manifest
+
+    with signed_in():
+        found = manifest.read(place(context, "drift")) or {}
+    return found.get("model")
+
+
+@pass_context
 def comparison(context: Any) -> str:
     """What the person who approves should know, in Markdown: who is compared, with the figures by attribute."""
     from attrgan.lake import storage
@@ -98,6 +108,7 @@ MACROS = {
     "place": place,
     "shard_of": shard_of,
     "registered": registered,
+    "judged_model": judged_model,
     "comparison": comparison,
 }
 """For `user_defined_macros` of every DAG."""

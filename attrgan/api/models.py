@@ -164,7 +164,13 @@ def evaluate(
 
 
 def drift(catalog: str, model: str, out: str, *, features: str | None = None, run_id: str | None = None) -> Manifest:
-    """Holds a catalog against the rows that the model was trained on; says which attributes are not to be filled."""
+    """Holds a catalog against the rows that the model was trained on; says which attributes are not to be filled.
+
+    The manifest names the model, an alias as the version it points at: what completes after this should be the same.
+    """
+    from attrgan import registry
+
+    model = registry.pinned(model)
     folder, loaded = reading.load_model(model)
     limits, seed = settings().drift, settings().seed
 
@@ -172,7 +178,8 @@ def drift(catalog: str, model: str, out: str, *, features: str | None = None, ru
         from attrgan.quality.drift import judge, rows_to_judge
 
         frame = rows_to_judge(reading.read_table(catalog, loaded), loaded.schema, seed)
-        return judge(loaded, folder, frame, stage, limits, features, seed)
+        result = judge(loaded, folder, frame, stage, limits, features, seed)
+        return replace(result, details=result.details | {"model": model})
 
     arguments = {"model_version": loaded.version, "seed": seed, **limits.model_dump()}
     return step("drift", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)

@@ -51,6 +51,7 @@ def runs(tmp_path_factory):
         "bad landing": {"conf": dt, "exits": {"validate": 2}},
         "audit says no": {"conf": dt, "exits": {"audit": 3}},
         "killed once": {"conf": dt, "exits": {"complete": [137, 0]}},
+        "judged": {"conf": dt, "manifests": {"drift": {"model": "models:/attrgan-product/7"}}},
         "no manifest": {"conf": dt, "manifests": {"audit": None}},
         "of another run": {"conf": dt, "manifests": {"drift": [{"run_id": "manual__1"}, {}]}},
         "broken for good": {"conf": dt, "exits": {"publish": 1}},
@@ -135,6 +136,13 @@ def test_the_champion_completes_unless_a_model_is_named(runs):
 
     assert model(runs["by hand"]) == "models:/attrgan-product@champion"
     assert model(runs["own model"]) == "/models/mine"
+
+
+def test_a_promotion_in_mid_run_is_for_the_next_run(runs):
+    run = runs["judged"]
+    assert run.call("drift")[2:4] == ["--model", "models:/attrgan-product@champion"]
+    completed = [c for c in run.calls if c[0] == "complete"]
+    assert [c[c.index("--model") + 1] for c in completed] == ["models:/attrgan-product/7"] * 2
 
 
 def test_a_run_without_a_date_fails_at_once_and_says_what_to_do(runs):

@@ -102,6 +102,8 @@ def test_the_promoted_model_is_the_one_that_was_trained_and_completed_the_night(
     compared = json.loads((lake.output("promote_model", "promote", "compare") / "comparison.json").read_text())
     assert (compared["candidate"], compared["champion"]) == (trained, None)
     assert set(lake.table("completions")["model_version"]) == {trained}
+    judged = json.loads((lake.output("nightly_completion", "night", "drift") / "manifest.json").read_text())
+    assert judged["model"] == "models:/attrgan-product/1"
 
 
 def test_each_step_left_a_manifest_that_carries_the_id_of_the_dag_run(lake):

@@ -220,6 +220,19 @@ def test_a_folder_in_an_object_store_is_downloaded_and_fetched_again_when_it_cha
         registry.resolve("memory://runs/nowhere")
 
 
+def test_an_alias_is_pinned_to_the_version_it_points_at(client: MlflowClient, variant: Variant, entity: str) -> None:
+    name = register(variant("v1"))["name"]
+    registry.promote(entity)
+    assert registry.pinned(f"models:/{name}@champion") == f"models:/{name}/1"
+    register(variant("v2"))
+    registry.promote(entity)
+    assert registry.pinned(f"models:/{name}@champion") == f"models:/{name}/2"
+    assert registry.pinned(f"models:/{name}/1") == f"models:/{name}/1"
+    assert registry.pinned("runs/model") == "runs/model"
+    with pytest.raises(ModelError, match="has no version 3"):
+        registry.pinned(f"models:/{name}/3")
+
+
 def test_what_is_not_there_is_said_in_a_sentence(client: MlflowClient, variant: Variant, entity: str) -> None:
     name = f"attrgan-{entity}"
     with pytest.raises(ModelError, match="no registered model attrgan-"):
