@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrgan import reading
 from attrgan.config import settings
+from attrgan.errors import ModelError
 from attrgan.lake import manifest, storage
 from attrgan.lake.manifest import Manifest, Result, step
 from attrgan.schema import Schema
@@ -26,6 +27,12 @@ def compare(
         champion = None
     folder, ours = reading.load_model(candidate)
     other = reading.load_model(champion) if champion else None
+    if other and other[1].schema.id != ours.schema.id:
+        raise ModelError(
+            f"the candidate knows items by {ours.schema.id!r} and the champion by {other[1].schema.id!r}: which rows the "
+            "champion has learned from cannot be told; a champion of another schema gives way by "
+            "`attrgan promote --version N`"
+        )
 
     def work(stage: Path) -> Result:
         from attrgan.evaluation import hiding, metrics

@@ -1,6 +1,7 @@
 """Candidate and champion of different schemas on the same rows."""
 
 import json
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from attrgan import api
-from attrgan.errors import GateError
+from attrgan.errors import GateError, ModelError
 
 SMALLEST = Path(__file__).parents[3] / "examples" / "smallest"
 CATALOG = str(SMALLEST / "catalog.csv")
@@ -38,3 +39,14 @@ def test_a_champion_of_another_schema_is_judged_on_the_cells_of_the_same_attribu
     for name in found["old"]:
         assert found["new"][name]["n"] == found["old"][name]["n"] == found["same"][name]["n"]
         assert found["same"][name]["champion"] == found["same"][name]["candidate"]
+
+
+def test_a_champion_that_knows_items_by_another_column_cannot_be_compared(tiny_model, tmp_path):
+    champion = tmp_path / "champion"
+    shutil.copytree(tiny_model, champion)
+    schema = (champion / "schema.yaml").read_text()
+    assert schema.count("\nid: id\n") == 1
+    (champion / "schema.yaml").write_text(schema.replace("\nid: id\n", "\nid: sku\n"))
+    with pytest.raises(ModelError, match=r"by 'id' and the champion by 'sku': .* `attrgan promote --version N`"):
+        api.compare(str(tiny_model), CATALOG, str(tmp_path / "out"), champion=str(champion))
+    assert not (tmp_path / "out").exists()
