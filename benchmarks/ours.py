@@ -1,6 +1,7 @@
 """attrgan as a user runs it: two files, `attrgan.api.train`, then the holed test rows completed.
 
-Variants switch one part off, for ablations; each changes the schema or an option of the training, never the code.
+Variants switch one part off, for ablations; each changes the schema, an option of the training or, of neighbours, how many
+rows are looked up.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 import pyarrow as pa
@@ -47,6 +49,7 @@ SCHEMAS: dict[str, Callable[[Roles], Roles]] = {
 """Variant → what it changes in the schema."""
 OPTIONS = {"weight-0": {"adversarial_weight": 0.0}, "weight-1": {"adversarial_weight": 1.0}}
 """Variant → what it changes in the training."""
+NO_NEIGHBOURS = "no-neighbours"
 TYPES = {"seed": int, "epochs": int, "adversarial_weight": float, "max_minutes": float, "device": str}
 """Options of `attrgan.api.train` that may be given, and their types."""
 
@@ -62,7 +65,8 @@ class Answered:
 
 def variants() -> list[str]:
     """The variants that this version of the package can run."""
-    return [v for v in [*SCHEMAS, *OPTIONS] if v != "no-language" or "encoders" in Schema.model_fields]
+    every = [*SCHEMAS, *OPTIONS, NO_NEIGHBOURS]
+    return [v for v in every if v != "no-language" or "encoders" in Schema.model_fields]
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
@@ -95,6 +99,9 @@ def run(task: Task, variant: str | None, options: dict[str, Any], cache: Path) -
         options: arguments of `attrgan.api.train`; the task's seed is the default.
         cache: folder of the feature cache, shared by all runs of a set. Encoding is timed apart.
     """
+    if variant == NO_NEIGHBOURS:
+        with patch("attrgan.model.neighbours.MOST_ROWS", 0):  # an index of nothing
+            return run(task, None, options, cache)
     from attrgan import api
 
     roles = task.set.schema()

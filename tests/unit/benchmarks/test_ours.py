@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from attrgan.errors import InputError
+from attrgan.model import CompletionModel
 from attrgan.schema import Schema
 from benchmarks import ours, tasks
 from benchmarks.sets import SETS
@@ -27,6 +28,14 @@ def test_without_spans_open_attributes_are_closed_ones() -> None:
     closed = ours.SCHEMAS["no-spans"](roles)["attributes"]
     assert closed["modelno"] == {"kind": "categorical"}
     assert closed["price"] == {"kind": "numeric"}
+
+
+def test_without_neighbours_nobody_is_evidence(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    indexed = []
+    monkeypatch.setattr(ours, "_complete", lambda task, folder, *_: indexed.append(CompletionModel.load(folder).index))
+    for variant in (None, ours.NO_NEIGHBOURS):
+        ours.run(tasks.load("walmart_amazon", made, 0), variant, {"epochs": 1, "refit": False}, tmp_path / "features")
+    assert [bool(index.ids) for index in indexed] == [True, False]
 
 
 @pytest.mark.parametrize("name", list(SETS))
