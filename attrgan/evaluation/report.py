@@ -205,8 +205,10 @@ def _patterns(metrics: dict[str, Any]) -> dict[str, Any] | None:
     for name, figures in metrics["attributes"].items():
         under = (figures.get("promise") or {}).get("under") or {}
         if any(one.get("threshold") is not None for one in under.values()):
-            cells = [_precision(figures | measured[p].get(name, {})) | measured[p].get(name, {}) for p in measured]
-            lines.append({"name": name, "under": under, "patterns": cells, "promised": figures["promised_precision"]})
+            promised = figures["promised_precision"]
+            found = [{"promised_precision": promised, "coverage": None} | measured[p].get(name, {}) for p in measured]
+            cells = [_precision(one) | {"coverage": one["coverage"]} for one in found]
+            lines.append({"name": name, "under": under, "patterns": cells, "promised": promised})
     return {"names": [names[p] for p in measured], "lines": lines} if measured else None
 
 

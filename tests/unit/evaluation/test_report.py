@@ -269,6 +269,14 @@ def test_an_evaluation_shows_the_promise_and_what_came_true_under_each_pattern_s
     assert [row for row in page.rows if row and row[0] == "fit"][-1][2] == "none needs 59 calibration cells, has 40"
 
 
+def test_an_attribute_of_which_a_pattern_hid_no_cell_has_no_figure_there(tmp_path):
+    metrics = evaluated(brand={"promise": promise()})
+    metrics["patterns"]["mar"] = {}
+    evaluation_report(metrics, tmp_path / "report.html", [])
+    last = [row for row in Page(tmp_path / "report.html").rows if row and row[0] == "brand"][-1]
+    assert last[-3:] == ["96.0% of 500, coverage 40.0%", "–", "90.0% below of 500, coverage 40.0%"]
+
+
 def test_an_evaluation_of_a_model_that_promises_nothing_says_so(tmp_path):
     metrics = evaluated(brand={"promise": {}, "promised_precision": None})
     evaluation_report(metrics, tmp_path / "report.html", [])
