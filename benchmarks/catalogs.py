@@ -4,8 +4,8 @@
 
 Every result is a file in `--out` and is used again, so the table costs only what is not there yet, and a run that was
 killed goes on where it stopped. A model may carry a variant: `linear:rows-5%` learns from 5 % of the rows,
-`attrgan:weight-0` switches the adversarial part off (see `benchmarks/ours.py`). The sets are described in
-`benchmarks/sets.py`, the splits in `benchmarks/tasks.py`, the figures in `benchmarks/scoring.py`.
+`attrgan:weight-0` switches the adversarial part off (see `benchmarks/ours.py`), `attrgan:weight-0:rows-5%` both. The
+sets are described in `benchmarks/sets.py`, the splits in `benchmarks/tasks.py`, the figures in `benchmarks/scoring.py`.
 """
 
 import argparse
@@ -58,16 +58,16 @@ ROWS = re.compile(r"rows-(\d+(?:\.\d+)?)%")
 
 def parse_model(name: str) -> tuple[str, str | None, float | None]:
     """Model, variant of attrgan, per cent of the rows; raises InputError for a name that is none."""
-    model, _, variant = name.partition(":")
-    rows = ROWS.fullmatch(variant)
-    known = model in PEERS or model == "attrgan"
-    if known and (not variant or (rows and 0 < float(rows[1]) <= 100)):
-        return model, None, float(rows[1]) if rows else None
-    if model == "attrgan" and variant in ours.variants():
-        return model, variant, None
+    model, *parts = name.split(":")
+    percents = [float(rows[1]) for part in parts if (rows := ROWS.fullmatch(part))]
+    variants = [part for part in parts if not ROWS.fullmatch(part)]
+    some_rows = len(percents) <= 1 and all(0 < percent <= 100 for percent in percents)
+    ours_alone = model == "attrgan" and len(variants) == 1 and variants[0] in ours.variants()
+    if some_rows and (ours_alone or (not variants and (model in PEERS or model == "attrgan"))):
+        return model, next(iter(variants), None), next(iter(percents), None)
     raise InputError(
         f"--models {name} is not a model: expected one of attrgan, {', '.join(PEERS)}, "
-        f"any of them with :rows-N%, or attrgan with :{', :'.join(ours.variants())}"
+        f"attrgan with :{', :'.join(ours.variants())}, and any of them with :rows-N%"
     )
 
 

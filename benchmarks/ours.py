@@ -1,7 +1,7 @@
 """attrgan as a user runs it: two files, `attrgan.api.train`, then the holed test rows completed.
 
-Variants switch one part off, for ablations; each changes the schema, an option of the training or, of neighbours, how many
-rows are looked up.
+Variants switch one part off, for ablations; each changes the schema, an option of the training or, of neighbours, how
+many rows are looked up.
 """
 
 import hashlib

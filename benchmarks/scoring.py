@@ -20,6 +20,8 @@ THRESHOLD = 0.4
 """Confidence from which an extracted value counts in the figures decided for F1: half the F1 to be expected, which
 makes it largest (Lipton et al., 2014); not tuned, .25 did better on rows kept back. Without it a value is said where it
 is likelier than none."""
+RARE = 5
+"""Training rows that have a rare value, at most; one that none has is not rare but new."""
 Figures = dict[str, float | None]
 
 
@@ -30,13 +32,23 @@ def score(task: Task, answers: pd.DataFrame) -> dict[str, Any]:
     if task.set.protocol == "extraction":
         return _extraction(task, cells)
     attributes = {str(name): _figures(task, str(name), group) for name, group in cells.groupby("attribute", sort=False)}
-    summary = {
+    summary = {"rare": accuracy_of_rare(task, cells)} | {
         key: _mean([f.get(key) for f in attributes.values()])
         for key in ("accuracy", "within5", "cov95", "ece", "ece_expected", "skill")
     }
     if task.set.protocol == "mcar":
         summary["rmse"] = rmse(cells["answer"], cells["value"])
     return {"attributes": attributes, "summary": summary | {"cells": len(cells)}}
+
+
+def accuracy_of_rare(task: Task, cells: pd.DataFrame) -> float | None:
+    """Share right of all cells, but numbers, whose value at least one and at most `RARE` training rows have."""
+    right = []
+    for name, group in cells.groupby("attribute"):
+        if task.set.kinds[name] != "numeric":
+            seen = _normal(group["value"]).map(_normal(task.train[name].dropna()).value_counts()).fillna(0)
+            right += list(is_right(task, str(name), group)[0][seen.between(1, RARE)])
+    return float(np.mean(right)) if right else None
 
 
 def rmse(answers: pd.Series, truth: pd.Series) -> float:

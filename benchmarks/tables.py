@@ -10,7 +10,7 @@ from benchmarks.results import Record
 from benchmarks.sets import SETS
 
 FIGURES = {
-    "cells": {"accuracy": "accuracy", "within5": "within 5 %", "cov95": "cov95", "ece": "ECE",
+    "cells": {"accuracy": "accuracy", "rare": "of rare values", "within5": "within 5 %", "cov95": "cov95", "ece": "ECE",
               "ece_expected": "ECE by chance", "skill": "skill"},
     "extraction": {
         "f1_row": "F1 row", "f1_strict": "F1 strict", "f1_row_decided": "F1 row, decided for F1",
@@ -74,8 +74,7 @@ def spread(values: list[float | None], digits: int = 3) -> str:
 
 def linear_of(model: str, linear: str) -> str:
     """The linear peer of a model: with as many rows to learn from as it had."""
-    _, _, variant = model.partition(":")
-    return f"{linear}:{variant}" if variant.startswith("rows-") else linear
+    return ":".join([linear, *(part for part in model.split(":")[1:] if part.startswith("rows-"))])
 
 
 def _ratio(group: list[Record], records: list[Record], figure: str, linear: str) -> str:

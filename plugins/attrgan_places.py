@@ -71,7 +71,7 @@ def registered(alias: str) -> str:
 
 @pass_context
 def judged_model(context: Any) -> str | None:
-    """The model by which `drift` of this run has judged, an alias as a version: a later promotion is for the next run."""
+    """The model by which `drift` of this run judged, an alias as a version: a later promotion is for the next run."""
     from attrgan.lake import manifest
 
     with signed_in():

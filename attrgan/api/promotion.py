@@ -29,8 +29,8 @@ def compare(
     other = reading.load_model(champion) if champion else None
     if other and other[1].schema.id != ours.schema.id:
         raise ModelError(
-            f"the candidate knows items by {ours.schema.id!r} and the champion by {other[1].schema.id!r}: which rows the "
-            "champion has learned from cannot be told; a champion of another schema gives way by "
+            f"the candidate knows items by {ours.schema.id!r} and the champion by {other[1].schema.id!r}: which rows "
+            "the champion has learned from cannot be told; a champion of another schema gives way by "
             "`attrgan promote --version N`"
         )
 

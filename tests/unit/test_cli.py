@@ -21,7 +21,7 @@ kept, cli.run = Abort(), run
 sys.argv = ["attrgan", *sys.argv[1:]]
 cli.main()
 """
-"""A command in whose process something aborts while the interpreter is torn down, as Arrow's threads do now and then."""
+"""A command in whose process something aborts while the interpreter is torn down, as Arrow's threads may."""
 
 
 @pytest.mark.parametrize(("words", "code"), [(["config", "show"], 0), (["landing", "nowhere"], 2)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import catalogs, tasks
+from benchmarks import catalogs, tables, tasks
 from benchmarks.catalogs import main
 
 
@@ -64,6 +64,13 @@ def test_fewer_rows_to_learn_from_are_a_variant_of_any_model(made: Path) -> None
     assert rows["linear:rows-20%"] == round(rows["linear"] / 5)
 
 
+def test_a_part_may_be_off_and_the_rows_be_few() -> None:
+    assert catalogs.parse_model("attrgan:weight-0:rows-5%") == ("attrgan", "weight-0", 5)
+    assert catalogs.parse_model("linear:rows-5%") == ("linear", None, 5)
+    assert tables.linear_of("attrgan:weight-0:rows-5%", "linear") == "linear:rows-5%"
+    assert tables.linear_of("attrgan:weight-0", "linear") == "linear"
+
+
 def test_the_table_has_the_ratio_to_the_linear_peer(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bench(made, "--models", "mode", "linear", "--attributes")
     printed = capsys.readouterr().out
@@ -80,6 +87,7 @@ def test_the_table_has_the_ratio_to_the_linear_peer(made: Path, capsys: pytest.C
         (["--models", "linera"], "--models linera is not a model: expected one of attrgan,"),
         (["--models", "linear:no-text"], "--models linear:no-text is not a model"),
         (["--models", "linear:rows-0%"], "--models linear:rows-0% is not a model"),
+        (["--models", "attrgan:no-text:no-images"], "--models attrgan:no-text:no-images is not a model"),
         (["--seeds", "-1"], "--seeds -1 is not a seed: expected whole numbers from 0 on"),
         (["--attrgan", "epoch=3"], "--attrgan epoch=3 is not an option of the training: expected one of seed=int"),
         (["--data", "/nowhere"], "/nowhere is not a folder"),

@@ -30,6 +30,15 @@ def test_accuracy_counts_a_cell_without_an_answer_as_wrong() -> None:
     assert found["summary"]["cells"] == 3
 
 
+def test_rare_are_values_that_few_training_rows_have_and_at_least_one() -> None:
+    train = pd.DataFrame({"colour": ["red"] * 6 + ["blue"] * 5 + ["pink"], "price": 1.0})
+    truth = [("a", "colour", "red"), ("b", "colour", "blue"), ("c", "colour", "pink"), ("d", "colour", "new")]
+    said = {"a": "red", "b": "red", "c": "pink", "d": "new"}
+    given = answers(*((i, "colour", value, 0.9) for i, value in said.items()))
+    assert score(task(truth, train), given)["summary"]["rare"] == 1 / 2
+    assert score(task(truth[:1], train), given)["summary"]["rare"] is None
+
+
 def test_values_are_compared_without_the_blanks_around_them() -> None:
     found = score(task([("a", "colour", " red")], TRAIN), answers(("a", "colour", "red", 0.9)))
     assert found["summary"]["accuracy"] == 1
