@@ -177,7 +177,7 @@ def drift(catalog: str, model: str, out: str, *, features: str | None = None, ru
     def work(stage: Path) -> Result:
         from attrgan.quality.drift import judge, rows_to_judge
 
-        frame = rows_to_judge(reading.read_table(catalog, loaded), loaded.schema, seed)
+        frame = rows_to_judge(reading.open_rows(catalog, loaded.schema, loaded), loaded.schema, seed)
         result = judge(loaded, folder, frame, stage, limits, features, seed)
         return replace(result, details=result.details | {"model": model})
 

@@ -36,8 +36,9 @@ from scipy import stats
 from attrgan.config import Drift
 from attrgan.errors import InputError
 from attrgan.lake import storage
-from attrgan.lake.catalog import deleted, to_frame, typed
+from attrgan.lake.catalog import deleted, to_frame
 from attrgan.lake.manifest import Result
+from attrgan.lake.rows import Rows
 from attrgan.quality.difference import Difference, compare
 from attrgan.quality.reference import FILE, Fitted, Reference, confidences, sampled
 from attrgan.schema import Schema
@@ -95,11 +96,15 @@ class Check:
         return f"{self.name}, {'precision' if self.of == 'precision' else 'distance from training'}"
 
 
-def rows_to_judge(table: pa.Table, schema: Schema, seed: int = 0) -> pd.DataFrame:
-    """The rows of a catalog that stay, as the model works on them: all, or `MOST_ROWS` of them chosen at random."""
-    table = typed(table, schema)
-    kept = np.flatnonzero(~deleted(table)[0])
-    return to_frame(table.take(kept[sampled(len(kept), MOST_ROWS, seed)]), schema)
+def rows_to_judge(rows: Rows, schema: Schema, seed: int = 0) -> pd.DataFrame:
+    """The rows of a catalog as the model works on them: all, or `MOST_ROWS` chosen at random, but for removed items."""
+    chosen, start, parts = sampled(rows.num_rows, MOST_ROWS, seed), 0, []
+    for chunk in rows.chunks():
+        first, last = np.searchsorted(chosen, [start, start + chunk.num_rows])
+        some = chunk.take(chosen[first:last] - start)
+        parts.append(some.filter(pa.array(~deleted(some)[0])))
+        start += chunk.num_rows
+    return to_frame(pa.concat_tables(parts), schema)
 
 
 def judge(

@@ -13,7 +13,9 @@ from small_catalog import SCHEMA, brand_names, catalog, with_gaps
 from attrgan import api
 from attrgan.config import Drift
 from attrgan.errors import InputError
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.catalog import to_frame, typed
+from attrgan.lake.rows import TableRows
+from attrgan.quality import drift
 from attrgan.quality.difference import compare
 from attrgan.quality.drift import Check, distribution_checks, flag, judge, read_suspended, rows_to_judge
 from attrgan.quality.reference import COMMON, FILE, Reference, sampled
@@ -166,7 +168,22 @@ def test_a_handful_of_rows_is_too_few_to_judge_whatever_it_holds(checked, night)
 def test_removed_items_are_not_judged():
     items = new_items(10)
     removed = items.append_column("_deleted", pa.array([i < 4 for i in range(10)]))
-    assert rows_to_judge(removed, SCHEMA)["sku"].tolist() == items["sku"].to_pylist()[4:]
+    assert rows_to_judge(TableRows(typed(removed, SCHEMA)), SCHEMA)["sku"].tolist() == items["sku"].to_pylist()[4:]
+
+
+def test_the_rows_to_judge_are_read_chunk_by_chunk_and_are_the_same_whatever_the_chunks(monkeypatch):
+    class Chunked(TableRows):
+        def chunks(self, first=0, last=None, size=7):
+            return super().chunks(first, last, size)
+
+    items = new_items(100)
+    rows = typed(items.append_column("_deleted", pa.array([i % 10 == 0 for i in range(100)])), SCHEMA)
+    monkeypatch.setattr(drift, "MOST_ROWS", 40)
+    whole = rows_to_judge(TableRows(rows), SCHEMA, 3)
+    pd.testing.assert_frame_equal(whole, rows_to_judge(Chunked(rows), SCHEMA, 3))
+    assert 30 < len(whole) <= 40
+    assert not set(whole["sku"]) & set(items["sku"].to_pylist()[::10])
+    assert list(whole["sku"]) != list(rows_to_judge(TableRows(rows), SCHEMA, 4)["sku"])
 
 
 # --- the reference -------------------------------------------------------------------------------------------------
