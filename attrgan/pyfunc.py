@@ -13,7 +13,7 @@ from mlflow.models import set_model  # noqa: TID253  (only MLflow imports this m
 from mlflow.pyfunc.model import PythonModel, PythonModelContext  # noqa: TID253
 
 from attrgan.completion.complete import to_table
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel
 
 

@@ -51,7 +51,7 @@ def read_frame(
     """A catalog as received and as the model works on it."""
     import pyarrow as pa
 
-    from attrgan.lake.catalog import to_frame
+    from attrgan.lake.cells import to_frame
 
     table = read_table(catalog, model)
     if not keep_deleted:

@@ -22,7 +22,8 @@ from attrgan import reading
 from attrgan.evaluation import hiding, metrics
 from attrgan.evaluation.calibration import interval
 from attrgan.features import cache
-from attrgan.lake.catalog import read_catalog, to_frame
+from attrgan.lake.catalog import read_catalog
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.training.train import was_used

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from attrgan.config import Drift
 from attrgan.errors import AttrGANError
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.quality.drift import Check, distribution_checks, flag
 from attrgan.quality.reference import Reference, sampled
 from attrgan.schema import Schema

@@ -24,7 +24,7 @@ from attrgan.schema import NOT_APPLICABLE, Schema
 from benchmarks.tasks import ID, Task
 
 Roles = dict[str, Any]
-DECIDE = ("features", "model", "training", "evaluation", "completion", "schema.py", "lake/catalog.py")
+DECIDE = ("features", "model", "training", "evaluation", "completion", "schema.py", "lake/cells.py")
 """The parts of the package that an answer depends on."""
 
 
@@ -132,7 +132,7 @@ def _complete(task: Task, folder: Path, features: str, seconds: dict[str, float]
     """Answers of the scored attributes; adds to `seconds` what encoding and completing the test rows took."""
     from attrgan.completion.complete import completions
     from attrgan.features import cache
-    from attrgan.lake.catalog import to_frame
+    from attrgan.lake.cells import to_frame
     from attrgan.model import CompletionModel
 
     model = CompletionModel.load(folder)

@@ -23,7 +23,7 @@ from rich.table import Table
 from attrgan.completion.complete import completions
 from attrgan.evaluation.splits import split
 from attrgan.features import cache
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel
 from attrgan.review.queue import entropy, worth
 from attrgan.schema import Schema

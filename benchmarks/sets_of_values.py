@@ -20,7 +20,8 @@ from rich.table import Table
 
 from attrgan.evaluation import hiding, metrics
 from attrgan.features import cache
-from attrgan.lake.catalog import canonical_list, members_of, read_catalog
+from attrgan.lake.catalog import read_catalog
+from attrgan.lake.cells import canonical_list, members_of
 from attrgan.schema import Schema
 from attrgan.training.train import Options, train
 

@@ -27,14 +27,15 @@ from rich.table import Table
 from attrgan import reading
 from attrgan.evaluation import metrics
 from attrgan.features import cache
-from attrgan.lake.catalog import read_catalog, to_frame
+from attrgan.lake.catalog import read_catalog
+from attrgan.lake.cells import to_frame
 from attrgan.schema import Schema
 from attrgan.training.train import load_origin, train
 from attrgan.training.trainer import Options
 from benchmarks.ours import source_hash
 
 TEST = 1000
-DECIDES = ("features", "model", "training", "evaluation", "lake/catalog.py")
+DECIDES = ("features", "model", "training", "evaluation", "lake/cells.py")
 CATEGORICAL = {"kind": "categorical"}
 JOURNEY = {
     "entity": "product", "id": "product_id", "text": ["product_type"],

@@ -23,7 +23,8 @@ from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from attrgan.features import cache
-from attrgan.lake.catalog import read_catalog, to_frame
+from attrgan.lake.catalog import read_catalog
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.training.train import train

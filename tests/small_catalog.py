@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from attrgan.features import image, language, pretrained
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model.generator import Size
 from attrgan.schema import Schema
 from attrgan.training.train import Options

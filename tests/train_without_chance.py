@@ -10,7 +10,7 @@ import torch
 from small_catalog import SCHEMA, catalog, with_gaps
 
 from attrgan.features import cache
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model.generator import Size
 from attrgan.training import distributed, losses
 from attrgan.training.train import Options, follow, train

@@ -97,7 +97,7 @@ def features(
         progress: gets (vectors done, items).
     """
     from attrgan.features import cache
-    from attrgan.lake.catalog import to_frame
+    from attrgan.lake.cells import to_frame
 
     if (vectors is None) != (model is None):
         given, lacking = ("--model", "--vectors FILE.parquet") if model else ("--vectors", "--model MODEL")

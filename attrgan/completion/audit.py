@@ -31,7 +31,8 @@ import pyarrow.parquet as pq
 from attrgan.completion.complete import admitted, has_value
 from attrgan.errors import InputError
 from attrgan.lake import manifest, storage
-from attrgan.lake.catalog import canonical_list, deleted, to_frame
+from attrgan.lake.catalog import deleted
+from attrgan.lake.cells import canonical_list, to_frame
 from attrgan.lake.manifest import Result
 from attrgan.lake.numbers import is_text, parse_numbers
 from attrgan.lake.rows import CHUNK_ROWS, Cursor, keys_of

@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attrgan.lake.catalog import canonical, deleted, members_of
+from attrgan.lake.catalog import deleted
+from attrgan.lake.cells import canonical, members_of
 from attrgan.lake.numbers import Form
 from attrgan.schema import Attribute, Schema
 

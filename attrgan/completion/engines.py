@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from attrgan.completion import complete
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.lake.numbers import form_of, is_text
 from attrgan.lake.rows import CHUNK_ROWS, Files, Rows
 

@@ -24,7 +24,7 @@ from scipy.special import ndtr
 from attrgan.completion.complete import admitted, number_text
 from attrgan.evaluation.hiding import Mask, mask_of
 from attrgan.evaluation.splits import id_hashes
-from attrgan.lake.catalog import canonical_list
+from attrgan.lake.cells import canonical_list
 from attrgan.lake.numbers import Form
 from attrgan.schema import Schema
 

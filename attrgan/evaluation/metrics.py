@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from attrgan.evaluation.calibration import interval
 from attrgan.evaluation.hiding import Mask, Missing, at_rate, known_cells
-from attrgan.lake.catalog import canonical
+from attrgan.lake.cells import canonical
 from attrgan.schema import Attribute, Schema
 
 if TYPE_CHECKING:

@@ -21,16 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from attrgan.lake import storage
-from attrgan.lake.catalog import (
-    check_cells,
-    check_ids,
-    check_kind,
-    fit,
-    ids_of,
-    kind_of,
-    typed,
-    without_dictionaries,
-)
+from attrgan.lake.catalog import without_dictionaries
+from attrgan.lake.cells import check_cells, check_ids, check_kind, fit, ids_of, kind_of, typed
 from attrgan.lake.numbers import carries_form, is_text
 from attrgan.schema import Schema
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from attrgan.features import sequence, text
-from attrgan.lake.catalog import members_of
+from attrgan.lake.cells import members_of
 from attrgan.model import matches
 from attrgan.model.matches import Matches
 from attrgan.model.neighbours import retrieval_vectors

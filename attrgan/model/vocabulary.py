@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from attrgan.features import image, sequence, text
-from attrgan.lake.catalog import members_of
+from attrgan.lake.cells import members_of
 from attrgan.model import spelling
 from attrgan.model.sets import Sets
 from attrgan.model.spelling import Spelling

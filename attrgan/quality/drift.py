@@ -36,7 +36,8 @@ from scipy import stats
 from attrgan.config import Drift
 from attrgan.errors import InputError
 from attrgan.lake import storage
-from attrgan.lake.catalog import deleted, to_frame
+from attrgan.lake.catalog import deleted
+from attrgan.lake.cells import to_frame
 from attrgan.lake.manifest import Result
 from attrgan.lake.rows import Rows
 from attrgan.quality.difference import Difference, compare

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attrgan.lake.catalog import canonical, lists_of
+from attrgan.lake.cells import canonical, lists_of
 from attrgan.lake.numbers import numbers_of, parse_numbers
 from attrgan.quality import suite
 from attrgan.schema import NOT_APPLICABLE, Attribute, Schema

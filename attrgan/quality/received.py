@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from attrgan.lake import landing
-from attrgan.lake.catalog import DELETED, Catalog, Unreadable, coerce, deleted, fit, read_catalog
+from attrgan.lake.catalog import DELETED, Catalog, Unreadable, deleted, read_catalog
+from attrgan.lake.cells import coerce, fit
 from attrgan.lake.rows import ParquetRows, hashed, open_parquet
 from attrgan.quality import frames
 from attrgan.schema import Schema

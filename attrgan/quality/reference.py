@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from attrgan.errors import ModelError
-from attrgan.lake.catalog import members_of
+from attrgan.lake.cells import members_of
 from attrgan.schema import Schema
 
 if TYPE_CHECKING:

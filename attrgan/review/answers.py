@@ -29,7 +29,7 @@ import pyarrow as pa
 from attrgan.errors import InputError
 from attrgan.evaluation.metrics import is_right
 from attrgan.lake import tables
-from attrgan.lake.catalog import canonical, canonical_list
+from attrgan.lake.cells import canonical, canonical_list
 from attrgan.lake.numbers import Form, learn, read_numbers
 from attrgan.review.cells import Warehouse, own_value
 from attrgan.schema import NOT_APPLICABLE, Attribute

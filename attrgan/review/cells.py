@@ -20,7 +20,8 @@ import pyarrow.dataset as ds
 from attrgan.config import settings
 from attrgan.errors import InputError
 from attrgan.lake import tables
-from attrgan.lake.catalog import canonical, canonical_list, deleted, members_of
+from attrgan.lake.catalog import deleted
+from attrgan.lake.cells import canonical, canonical_list, members_of
 from attrgan.schema import Attribute, Schema
 
 

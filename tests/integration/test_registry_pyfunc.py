@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from attrgan.features import cache
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel
 from attrgan.schema import Schema
 from attrgan.tracking_run import served

@@ -8,7 +8,7 @@ import pytest
 from small_catalog import OPTIONS, SCHEMA, catalog, float32, with_gaps
 
 from attrgan.features import cache
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from attrgan.completion.audit import _Cells, audit
 from attrgan.completion.complete import wanted_cells
 from attrgan.errors import InputError
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.schema import Schema
 
 

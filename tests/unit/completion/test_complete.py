@@ -18,7 +18,7 @@ from small_catalog import SCHEMA, catalog, with_gaps
 from attrgan import api
 from attrgan.completion.complete import ANSWER, decide, fill, to_table, wanted_cells
 from attrgan.errors import CatalogError, InputError
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel, Prediction
 from attrgan.schema import NOT_APPLICABLE, Attribute, Schema
 

@@ -21,7 +21,7 @@ from attrgan import api
 from attrgan.completion.decisions import Decider
 from attrgan.errors import InputError
 from attrgan.features import cache
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel
 
 """How far a confidence depends on the items that are decided, and encoded, with its own."""

@@ -9,7 +9,7 @@ from small_catalog import SCHEMA, catalog, with_gaps
 
 from attrgan import api
 from attrgan.lake import tables
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel
 
 

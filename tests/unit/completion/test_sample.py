@@ -19,7 +19,7 @@ from attrgan.completion.complete import wanted_cells
 from attrgan.errors import InputError
 from attrgan.evaluation.hiding import mask_of
 from attrgan.features import cache
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel
 from attrgan.model.completion_model import hidden_rows
 from attrgan.model.inputs import batch

@@ -11,7 +11,7 @@ from attrgan import api
 from attrgan.completion import vectors
 from attrgan.errors import InputError
 from attrgan.features import cache
-from attrgan.lake.catalog import typed
+from attrgan.lake.cells import typed
 from attrgan.lake.rows import TableRows
 
 

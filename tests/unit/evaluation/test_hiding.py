@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from small_catalog import SCHEMA, catalog, with_gaps
 
 from attrgan.evaluation import hiding
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.schema import Schema
 
 NAMES = list(SCHEMA.attributes)

@@ -11,7 +11,7 @@ from small_catalog import SCHEMA, catalog
 from attrgan import reading
 from attrgan.errors import CatalogError
 from attrgan.lake import rows as rows_module
-from attrgan.lake.catalog import typed
+from attrgan.lake.cells import typed
 from attrgan.lake.rows import Cursor, Files, ParquetRows, TableRows, open_parquet, open_rows
 from attrgan.schema import Schema
 

@@ -13,7 +13,7 @@ from attrgan.completion import sample
 from attrgan.completion.complete import fill
 from attrgan.evaluation.hiding import mask_of
 from attrgan.features import cache
-from attrgan.lake.catalog import canonical_list, members_of
+from attrgan.lake.cells import canonical_list, members_of
 from attrgan.model import CompletionModel
 from attrgan.model.inputs import batch, build
 from attrgan.schema import Schema

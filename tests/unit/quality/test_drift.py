@@ -13,7 +13,7 @@ from small_catalog import SCHEMA, brand_names, catalog, with_gaps
 from attrgan import api
 from attrgan.config import Drift
 from attrgan.errors import InputError
-from attrgan.lake.catalog import to_frame, typed
+from attrgan.lake.cells import to_frame, typed
 from attrgan.lake.rows import TableRows
 from attrgan.quality import drift
 from attrgan.quality.difference import compare

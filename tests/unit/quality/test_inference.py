@@ -9,7 +9,8 @@ import yaml
 from quality_catalogs import LENIENT, catalog_of
 
 from attrgan.errors import CatalogError
-from attrgan.lake.catalog import _UNTYPED, Catalog, coerce
+from attrgan.lake.catalog import Catalog
+from attrgan.lake.cells import UNTYPED, coerce
 from attrgan.quality.inference import infer_schema, to_yaml
 from attrgan.quality.validation import validate
 from attrgan.schema import Schema
@@ -35,7 +36,7 @@ def untyped(columns):
     """The columns as a CSV file brings them."""
     table = pa.table({n: pa.array([None if v is None else str(v) for v in c], pa.string()) for n, c in columns.items()})
     catalog = catalog_of({n: table[n] for n in table.column_names})
-    return Catalog(table.replace_schema_metadata(_UNTYPED), catalog.source_file, catalog.source_row)
+    return Catalog(table.replace_schema_metadata(UNTYPED), catalog.source_file, catalog.source_row)
 
 
 def test_id_text_and_closed_vocabulary():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from quality_catalogs import catalog_of
 
 from attrgan.errors import CatalogError
-from attrgan.lake.catalog import coerce
+from attrgan.lake.cells import coerce
 from attrgan.quality.inference import infer_schema, to_yaml
 from attrgan.schema import Schema
 

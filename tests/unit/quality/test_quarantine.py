@@ -9,7 +9,8 @@ import pytest
 from quality_catalogs import catalog_of, sound
 
 from attrgan.errors import AttrGANError, CatalogError
-from attrgan.lake.catalog import _UNTYPED, Catalog, Unreadable
+from attrgan.lake.catalog import Catalog, Unreadable
+from attrgan.lake.cells import UNTYPED
 from attrgan.quality import frames
 from attrgan.quality.judge import Judge
 from attrgan.schema import Schema
@@ -103,7 +104,7 @@ def test_text_columns_are_typed_and_their_misfits_set_aside_as_received(run, sch
         "prices": ["[1, 2]", "[1]", None, "no list"],
         "weeks": ["[1, 2]", "[1]", None, None],
     }
-    table = pa.table({n: pa.array(c, pa.string()) for n, c in columns.items()}).replace_schema_metadata(_UNTYPED)
+    table = pa.table({n: pa.array(c, pa.string()) for n, c in columns.items()}).replace_schema_metadata(UNTYPED)
     catalog = Catalog(table, pa.array(["c.csv"] * 4), pa.array([1, 2, 3, 4]))
     outcome = run(catalog)
     assert reasons(outcome) == {2: ["wrong_type:price"], 3: ["below_min:price"], 4: ["wrong_type:prices"]}
@@ -123,7 +124,7 @@ def test_one_odd_step_in_a_text_file_leaves_the_other_lists_lists(run):
         "prices": ["[1.5]", '["x"]', "[2, 3]", "[null, 4]", "none"],
         "tags": ['["new"]', '["sale", 1]', "[]", None, None],
     }
-    table = pa.table({n: pa.array(c, pa.string()) for n, c in columns.items()}).replace_schema_metadata(_UNTYPED)
+    table = pa.table({n: pa.array(c, pa.string()) for n, c in columns.items()}).replace_schema_metadata(UNTYPED)
     outcome = run(Catalog(table, pa.array(["c.csv"] * 5), pa.array([1, 2, 3, 4, 5])))
     assert reasons(outcome) == {
         2: ["wrong_type:prices", "not_allowed:tags"], 3: ["unaligned:history"], 5: ["wrong_type:prices"],

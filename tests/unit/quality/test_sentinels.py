@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from attrgan.errors import SchemaError
-from attrgan.lake.catalog import Catalog, coerce, to_frame
+from attrgan.lake.catalog import Catalog
+from attrgan.lake.cells import coerce, to_frame
 from attrgan.quality.inference import infer_schema, to_yaml
 from attrgan.quality.sentinels import find
 from attrgan.schema import Schema

@@ -11,7 +11,7 @@ from small_catalog import OPTIONS, SCHEMA, catalog, with_gaps
 
 from attrgan.evaluation.splits import split
 from attrgan.features import cache
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.training.gold import Gold
 from attrgan.training.train import train
 

@@ -20,7 +20,7 @@ from small_catalog import COLOURS, OPTIONS, SCHEMA, TINY, catalog, with_gaps
 from attrgan.errors import CatalogError
 from attrgan.evaluation.splits import split
 from attrgan.features import cache
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel, spans
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses

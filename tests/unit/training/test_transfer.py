@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from attrgan.errors import CatalogError, ModelError
 from attrgan.evaluation.splits import id_hashes
 from attrgan.features import cache, text
-from attrgan.lake.catalog import to_frame
+from attrgan.lake.cells import to_frame
 from attrgan.model.levels import piecewise
 from attrgan.schema import Schema
 from attrgan.training import checkpoint
