@@ -16,6 +16,7 @@ tolerance are compared. Word vectors of the language model belong to the text.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -176,12 +177,7 @@ class Withheld:
         at, numbers = tensor(rows), model.vocabulary.numbers[name]
         queries = self.queries[tensor(self.place[rows, generator.attributes.index(name)])]
         i, width = generator.numeric.index(name), len(numbers.value)
-        visible = torch.stack([self.reading.shown[n] for n in generator.numeric], 1)[at]
-        text, known, said = self.reading.text[at], self.batch.numbers[at], self.batch.said[at]
-        read = {"": (visible, text), "attributes": (visible & False, text), "text": (visible, text & False)}
-        expected = {
-            level: generator.numbers.expected(known, seen, said, texts)[:, i] for level, (seen, texts) in read.items()
-        }
+        expected = {level: of[at, i] for level, of in self._expected.items()}
         parts = {level: generator.wide.of(name, score[at], width) for level, score in self.wide.items()}
         total = sum(parts.values())
         within, value = numbers.within[best], numbers.value[best]
@@ -194,6 +190,17 @@ class Withheld:
             other[:, number] = numbers.value[model.best_number(name, left)]
         tolerated = model.schema.attributes[name].tolerance * np.abs(value) + 1e-9
         return _as_shares(self.levels, gain, np.abs(other - value[:, None]) > tolerated[:, None])
+
+    @cached_property
+    def _expected(self) -> dict[Level, torch.Tensor]:
+        """Level → what numbers are expected to be without it, float32 (B, M, 2); "": with everything."""
+        generator, batch, text = self.model.generator, self.batch, self.reading.text
+        visible = torch.stack([self.reading.shown[n] for n in generator.numeric], 1)
+        read = {"": (visible, text), "attributes": (visible & False, text), "text": (visible, text & False)}
+        return {
+            level: generator.numbers.expected(batch.numbers, seen, batch.said, texts)
+            for level, (seen, texts) in read.items() if level in ("", *self.levels)
+        }  # fmt: skip
 
     def _wide_of(self, name: str, score: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
         """The candidates' part of the linear scores, (n, k)."""
