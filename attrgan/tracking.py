@@ -28,12 +28,16 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+_CREDENTIALS = re.compile(
+    r"(?<=://)[^/\s]*@"  # up to the last @ before the path
+    r"|(?<=sql://)\S*@|(?<=sql\+)(\w+://)\S*@"  # in URLs of databases a password may have slashes
+)
+_PASSWORDS = re.compile(r"(?i)(?<=[?&])(password|passwd|pwd|sslpassword|token|secret)=[^&\s]*")
 
 
 def masked(text: str) -> str:
     """The text with `***` in place of the credentials of every URL in it."""
-    return _CREDENTIALS.sub("***@", text)
+    return _PASSWORDS.sub(r"\1=***", _CREDENTIALS.sub(lambda found: f"{found[1] or ''}***@", text))
 
 
 def in_one_line(error: Exception) -> str:

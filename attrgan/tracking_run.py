@@ -101,7 +101,7 @@ def _is_number(value: Any) -> bool:
 
 def _key(name: str) -> str:
     """The name with `_` for characters that MLflow does not take in keys."""
-    clean = re.sub(r"[^A-Za-z0-9_\-. :/]", "_", name)
+    clean = re.sub(r"[^\w\-. :/]", "_", name)
     return "/".join(part if part.strip(".") else "_" for part in clean.split("/"))[:_MAX_LENGTH]
 
 

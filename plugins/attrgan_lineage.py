@@ -34,7 +34,7 @@ TABLES = {"products": "rows", "quarantine": "quarantined", "completions": "compl
 READ = ("--model", "--champion", "--features", "--drift", "--validation", "--evaluation", "--comparison")
 """Options whose value is read, besides the arguments without an option."""
 
-FLAGS = ("--resume", "--json")
+FLAGS = ("--resume", "--json", "--refit", "--no-refit")
 """Options without a value."""
 
 GATES = ("validate", "audit", "compare")
@@ -148,8 +148,9 @@ def _written(verb: str, options: dict[str, str], manifest: dict[str, Any]) -> It
             rows = counts.get(count) if version is not None else None
             yield Place(f"{options['--warehouse']}/{name}", rows, None if version is None else str(version))
     elif verb in ("register", "promote"):
-        entity = _entity()
-        yield Place(f"models:/attrgan-{entity}", version=manifest.get("version") and str(manifest["version"]))
+        from attrgan.tracking import model_name
+
+        yield Place(f"models:/{model_name(_entity())}", version=manifest.get("version") and str(manifest["version"]))
     elif verb in FILES and out:
         yield from (Place(f"{out}/{file}", counts.get(count)) for file, count in FILES[verb].items())
     elif out:

@@ -64,9 +64,10 @@ def shard_of(place: str) -> str:
 def registered(alias: str) -> str:
     """The model URI of an alias, for the entity of the schema in force: `models:/attrgan-product@champion`."""
     from attrgan.schema import Schema
+    from attrgan.tracking import model_name
 
     with signed_in():
-        return f"models:/attrgan-{Schema.load(settings().catalog_schema).entity}@{alias}"
+        return f"models:/{model_name(Schema.load(settings().catalog_schema).entity)}@{alias}"
 
 
 @pass_context

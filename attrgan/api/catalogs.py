@@ -61,7 +61,7 @@ def validate(
 
     def work(stage: Path) -> Result:
         result = judge(receive(catalog, parsed, dt, until), parsed, stage, quality, past)
-        result.details |= {"schema_hash": parsed.hash, "dt": dt or until}
+        result.details |= {"schema_hash": parsed.hash, "dt": dt or until, "personal": parsed.personal}
         return result
 
     read = storage.join(catalog, f"dt={dt}") if dt else catalog

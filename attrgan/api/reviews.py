@@ -1,5 +1,6 @@
 """What people are asked and what they answered."""
 
+from functools import partial
 from typing import Any
 
 from attrgan.config import settings
@@ -25,7 +26,7 @@ def review_export(
     from attrgan.review.cells import Warehouse
 
     opened = Warehouse.open(warehouse, schema)
-    sheet.check_place(out, opened.schema.id, answers.current(opened)[["key", "attribute"]])
+    sheet.check_place(out, opened.schema.id, partial(answers.unsaved, opened))
     cells = queue.choose(opened, purpose, dt, attribute, limit, settings().seed if seed is None else seed)
     sheet.write(sheet.build(opened, cells, purpose), out)
     counts = {"rows": len(cells), "attributes": int(cells["attribute"].nunique())}

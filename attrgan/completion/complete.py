@@ -201,6 +201,38 @@ def suspend(decided: pd.DataFrame, suspended: dict[str, str], schema: Schema) ->
     return decided, {str(name): int(n) for name, n in cells["attribute"].value_counts().items()}
 
 
+def hold_back(decided: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
+    """Puts up for review what was to be filled and cannot be written in tonight's column: `M` among whole numbers.
+
+    Args:
+        decided: from `completions`; it stays as it is.
+        table: the items as read. The evidence of what is held back names its column's type (`cannot_be_written_as`).
+    """
+    filled = (decided["status"] == "filled").to_numpy()
+    pairs = list(zip(decided["attribute"], decided["value"], strict=True))
+    kinds = {name: table.schema.field(name).type for name in decided["attribute"].unique()}
+    fits = {pair: _fits(pair[1], kinds[pair[0]]) for pair in {p for p, f in zip(pairs, filled, strict=True) if f}}
+    held = filled & ~np.array([fits.get(pair, True) for pair in pairs], bool)
+    if not held.any():
+        return decided
+    decided, cells = decided.copy(), decided[held]
+    decided.loc[held, "status"] = "review"
+    decided.loc[held, "evidence"] = [
+        json.dumps(json.loads(evidence) | {"cannot_be_written_as": str(kinds[name])}, ensure_ascii=False)
+        for name, evidence in zip(cells["attribute"], cells["evidence"], strict=True)
+    ]
+    return decided
+
+
+def _fits(value: str, kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold a value."""
+    try:
+        pa.scalar(cell_of(value, kind), kind)
+    except (ValueError, KeyError, ArithmeticError, pa.ArrowException):
+        return False
+    return True
+
+
 def _rule_out(
     part: pd.DataFrame, answer: "Prediction", against: list["Evidence | None"], attribute: Attribute,
     category: str | None,
@@ -297,7 +329,7 @@ def fill(table: pa.Table, decided: pd.DataFrame, schema: Schema) -> pa.Table:
 
 
 def cell_of(value: str, kind: pa.DataType) -> Any:
-    """A value's string as a cell of an Arrow type."""
+    """A value's string as a cell of an Arrow type; raises ValueError, KeyError, ArithmeticError or ArrowException."""
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return value
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -309,7 +341,7 @@ def cell_of(value: str, kind: pa.DataType) -> Any:
 
         return Decimal(value).quantize(Decimal(1).scaleb(-kind.scale), context=Context(prec=76))
     if pa.types.is_boolean(kind):
-        return value == "True"
+        return {"True": True, "False": False}[value]
     return pa.scalar(value).cast(kind).as_py()
 
 

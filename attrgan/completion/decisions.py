@@ -142,7 +142,7 @@ class Decider:
         cells = pa.Table.from_struct_array(pc.list_flatten(kept.combine_chunks())).to_pandas()
         for name, attribute in schema.attributes.items():
             if attribute.kind == "numeric":
-                at = np.flatnonzero((cells["attribute"] == name) & (cells["status"] != "not_applicable"))
+                at = np.flatnonzero((cells["attribute"] == name) & cells["number"].notna())
                 whole, form = name in self.whole_numbers, self.forms.get(name)
                 texts = [complete.number_text(n, whole, form) for n in cells["number"].to_numpy()[at]]
                 cells.loc[at, "value"] = texts

@@ -82,6 +82,7 @@ class Completer:
         frame, leave = to_frame(chunk, schema), complete.left_alone(chunk, schema)
         decided, anew = self.decider.decide(frame, leave)
         decided, held = complete.suspend(decided, job.suspended, schema)
+        decided = complete.hold_back(decided, chunk)
         write("completed", complete.fill(chunk, decided, schema))
         write("completions", complete.to_table(decided, schema, chunk[schema.id], stamps))
         if job.samples is not None:

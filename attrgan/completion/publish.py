@@ -217,6 +217,9 @@ def _stream(places: list[str], change: _Change) -> Callable[[], pa.RecordBatchRe
     return reader
 
 
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+
+
 def _as_text(name: str, column: pa.Array) -> pa.Array:
     """A received column as strings: lists and structs as JSON, bytes as base64; `validate`'s own as they are."""
     if name in _OWN or pa.types.is_string(column.type):
@@ -224,7 +227,7 @@ def _as_text(name: str, column: pa.Array) -> pa.Array:
     if pa.types.is_nested(column.type):
         cells = [None if c is None else json.dumps(c, ensure_ascii=False, default=str) for c in column.to_pylist()]
         return pa.array(cells, pa.string())
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+    if any(of(column.type) for of in _BYTES):
         return pa.array([None if c is None else base64.b64encode(c).decode() for c in column.to_pylist()], pa.string())
     return pc.cast(column, pa.string())
 

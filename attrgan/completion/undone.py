@@ -143,7 +143,7 @@ def _filled(rows: Stream, key: str) -> dict[str, pa.ChunkedArray]:
         pa.table({"id": batch[key], "attribute": batch["attribute"]}).filter(pc.equal(batch["status"], "filled"))
         for batch in rows()
     ]
-    table = pa.concat_tables(parts)
+    table = pa.concat_tables(parts) if parts else pa.table({"id": [], "attribute": []})
     return {
         name: table.filter(pc.equal(table["attribute"], name))["id"] for name in table["attribute"].unique().to_pylist()
     }

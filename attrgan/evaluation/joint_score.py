@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy import stats
 
 from attrgan.completion import sample
 from attrgan.evaluation import hiding, joint
@@ -75,7 +76,7 @@ def score(
     measured = {
         "rows": int(some.sum()), "cells": int(asked.sum()), "samples": SAMPLES, "rate": RATE,
         "energy_score": {n: _mean(e) for n, e in energy.items()}
-        | {"standard_error_of_difference": float(difference.std() / max(len(difference), 1) ** 0.5)},
+        | {"standard_error_of_difference": float(stats.sem(difference, ddof=0)) if len(difference) else 0.0},
         "two_sample": {n: joint.classifier_two_sample(real[some], p[0][some], paired=True) for n, p in labels.items()},
         "jensen_shannon": {n: _mean(np.array(_divergences(real, p, asked))) for n, p in labels.items()},
         "pairs": _shares(pairs), "triples": _shares(triples),

@@ -48,9 +48,11 @@ def _fonts() -> Iterator[None]:
 
 @_fonts()
 def training_curves(log: Path, out: Path) -> None:
-    """The losses of `training_log.jsonl` over the steps."""
+    """The losses of `training_log.jsonl` over the steps; no picture where no step was noted before the time was up."""
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     steps = pd.DataFrame([r for r in records if "step" in r])
+    if steps.empty:
+        return
     figure, axes = _figure(1, 3, (13, 3.6))
     length = steps.groupby("epoch")["steps"].first()  # the second training has longer epochs
     at = steps["epoch"].map(length.cumsum() - length) + steps["step"]

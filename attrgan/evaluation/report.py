@@ -345,11 +345,11 @@ def _quarantine(place: str, validated: Manifest) -> dict[str, Any]:
     most, rows_in = max((n for _, n in reasons), default=1), max(counts["rows_in"], 1)
     lines = [{"name": name, "rows": n, "width": 100 * n / most, "share": n / rows_in} for name, n in reasons]
     return {"rows": counts["quarantined"], "rows_in": counts["rows_in"], "reasons": lines,
-            "examples": _examples(place) if counts["quarantined"] else []}  # fmt: skip
+            "examples": _examples(place, validated.get("personal", [])) if counts["quarantined"] else []}  # fmt: skip
 
 
-def _examples(place: str) -> list[dict[str, Any]]:
-    """Quarantined rows, of different reasons as far as there are."""
+def _examples(place: str, personal: list[str]) -> list[dict[str, Any]]:
+    """Quarantined rows, of different reasons as far as there are, without the columns that are personal."""
     import pyarrow.parquet as pq
 
     fs, path = storage.filesystem(storage.join(place, "quarantine.parquet"))
@@ -362,16 +362,16 @@ def _examples(place: str) -> list[dict[str, Any]]:
     for row in rows:
         row["_rank"] = times[tuple(row["reasons"])]
         times[tuple(row["reasons"])] += 1
-    return [_example(row) for row in sorted(rows, key=lambda row: row["_rank"])[:_EXAMPLES]]
+    return [_example(row, personal) for row in sorted(rows, key=lambda row: row["_rank"])[:_EXAMPLES]]
 
 
-def _example(row: dict[str, Any]) -> dict[str, Any]:
+def _example(row: dict[str, Any], personal: list[str]) -> dict[str, Any]:
     """Where a row came from, why it was set aside, and the cells that tell most: the offending ones first."""
-    own = {"source_file", "source_row", "reasons", "source_text", "_rank"}
+    own = {"source_file", "source_row", "reasons", "source_text", "_rank", *personal}
     named = [reason.partition(":")[2] for reason in row["reasons"]]
     cells = [(name, value) for name, value in row.items() if (name not in own and value is not None) or name in named]
     cells.sort(key=lambda cell: cell[0] not in named)
-    if row.get("source_text"):
+    if row.get("source_text") and not personal:  # a line that nobody could read may hold anything
         cells = [("text", row["source_text"])]
     return {"file": str(row["source_file"]).rpartition("/")[2], "row": row["source_row"], "reasons": row["reasons"],
             "cells": cells[:_CELLS]}  # fmt: skip

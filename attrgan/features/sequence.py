@@ -94,7 +94,7 @@ def _numbers(cell: Any, steps: int) -> np.ndarray:
             numbers = (
                 pd.to_numeric(values, errors="coerce") if values.dtype.kind != "M" else pd.Series(np.nan, values.index)
             )
-            days = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+            days = (dates - pd.Timestamp(0, tz="UTC").as_unit("s")) / pd.Timedelta(days=1)  # not in nanoseconds: 9999
             result[: len(values)] = numbers.where(numbers.notna(), days).to_numpy(float)
         else:
             small = values.map(lambda v: None if isinstance(v, int) and v.bit_length() > 1023 else v)

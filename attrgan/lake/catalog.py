@@ -183,15 +183,31 @@ def _read_parquet(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:
     names = table.column_names
     if len(set(names)) != len(names):
         raise CatalogError(f"{path} has two columns of one name: expected distinct column names")
-    return without_dictionaries(table), []
+    return plain(table), []
 
 
-def without_dictionaries(table: pa.Table) -> pa.Table:
-    """The table with the values themselves in columns that were encoded by a dictionary."""
+def plain(table: pa.Table) -> pa.Table:
+    """The table in types that every later step knows: no dictionaries, extension types, views or lists of one size.
+
+    The values are the same, but for UUIDs, which are text.
+    """
     for i, column in enumerate(table.schema):
-        if pa.types.is_dictionary(column.type):
-            table = table.set_column(i, column.name, pc.cast(table[i], column.type.value_type))
+        found, kind = table[i], column.type
+        if isinstance(kind, pa.UuidType):
+            found = pa.chunked_array([[v and str(v) for v in found.to_pylist()]], pa.string())
+        elif isinstance(kind, pa.BaseExtensionType):
+            found = pa.chunked_array([chunk.storage for chunk in found.chunks], kind.storage_type)
+        if (known := _known(found.type)) != kind:
+            table = table.set_column(i, column.name, pc.cast(found, known))
     return table
+
+
+def _known(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_type)
+    return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
 
 
 def _read_csv(file: Any, path: str) -> tuple[pa.Table, list[Unreadable]]:

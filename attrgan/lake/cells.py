@@ -109,6 +109,8 @@ def _fit(column: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
     """The column in the type of its kind, and the mask of its cells that do not fit."""
     fits = np.zeros(len(column), dtype=bool)
     is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    if is_list and pa.types.is_null(column.type.value_type):  # every list is empty
+        column = pc.cast(column, pa.list_(pa.string()))
     if pa.types.is_null(column.type):
         empty = {"numeric": pa.float64(), "list": pa.list_(pa.string())}.get(kind, pa.string())
         return pc.cast(column, empty), fits

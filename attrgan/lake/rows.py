@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from attrgan.lake import storage
-from attrgan.lake.catalog import without_dictionaries
+from attrgan.lake.catalog import plain
 from attrgan.lake.cells import check_cells, check_ids, check_kind, fit, ids_of, kind_of, typed
 from attrgan.lake.numbers import carries_form, is_text
 from attrgan.schema import Schema
@@ -171,7 +171,7 @@ class ParquetRows:
 
     def _with_forms(self, part: pa.Table) -> pa.Table:
         """The columns with what the fields of the whole carry, which is what is known of how numbers are written."""
-        part = without_dictionaries(part)
+        part = plain(part)
         fields = [f.with_metadata(self.schema.field(f.name).metadata) for f in part.schema]
         return pa.Table.from_arrays(part.columns, schema=pa.schema(fields))
 
@@ -209,7 +209,7 @@ def open_parquet(catalog: str, schema: Schema, paths: list[str] | None = None) -
             with fs.open(path, "rb") as file:
                 parquet = pq.ParquetFile(file)
                 files.append((path, parquet.metadata.num_rows))
-                fields.append(without_dictionaries(parquet.schema_arrow.empty_table()).schema.remove_metadata())
+                fields.append(plain(parquet.schema_arrow.empty_table()).schema.remove_metadata())
     except (pa.ArrowException, OSError, EOFError):  # reading it as a whole says what is wrong
         return None
     same = all(f.equals(fields[0], check_metadata=True) for f in fields)

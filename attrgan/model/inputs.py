@@ -17,7 +17,16 @@ from attrgan.model import matches
 from attrgan.model.matches import Matches
 from attrgan.model.neighbours import retrieval_vectors
 from attrgan.model.spelling import Spelling
-from attrgan.model.vocabulary import MAX_PHRASE, Values, Vocabulary, fitted_vectors, flat, item_vectors, offsets
+from attrgan.model.vocabulary import (
+    MAX_PHRASE,
+    MOST_FLOAT,
+    Values,
+    Vocabulary,
+    fitted_vectors,
+    flat,
+    item_vectors,
+    offsets,
+)
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
@@ -126,7 +135,7 @@ def build(
     return Inputs(
         codes=np.stack(codes, 1) if codes else np.empty((rows, 0), np.int64),
         sets=sets,
-        numbers=np.stack(numbers, 1) if numbers else np.empty((rows, 0)),
+        numbers=np.stack(numbers, 1).clip(-MOST_FLOAT, MOST_FLOAT) if numbers else np.empty((rows, 0)),
         bins=np.stack(bins, 1) if bins else np.empty((rows, 0), np.int64),
         tokens=tokens,
         token_offsets=token_offsets,

@@ -18,7 +18,7 @@ from torch import nn
 from attrgan.evaluation.splits import evenly_spread
 from attrgan.model.inputs import tensor
 from attrgan.model.levels import piecewise
-from attrgan.model.vocabulary import Numbers
+from attrgan.model.vocabulary import MOST_FLOAT, Numbers
 from attrgan.schema import Schema
 
 BLOCK = 128
@@ -72,7 +72,8 @@ class NumericHead(nn.Module):
 
         Returns: these scores, float64 (N, M).
         """
-        scores = normal_scores(torch.from_numpy(numbers.astype(np.float32)), self.edges.cpu()).double()
+        known = numbers.clip(-MOST_FLOAT, MOST_FLOAT).astype(np.float32)
+        scores = normal_scores(torch.from_numpy(known), self.edges.cpu()).double()
         count = (~scores.isnan()).sum(0).clamp(min=1)
         centre = scores.nan_to_num().sum(0) / count
         spread = (((scores - centre) ** 2).nan_to_num().sum(0) / count).sqrt()

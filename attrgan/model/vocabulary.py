@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from attrgan.features import image, sequence, text
-from attrgan.lake.cells import members_of
+from attrgan.lake.cells import canonical, members_of
 from attrgan.model import spelling
 from attrgan.model.sets import Sets
 from attrgan.model.spelling import Spelling
@@ -28,6 +28,8 @@ MAX_VALUES = 8000
 BINS, MOST_BINS = 96, 192
 """Bins of a number: of which eight values each are known, and where many are known, 32."""
 EDGES = 32
+MOST_FLOAT = float(np.finfo(np.float32).max)
+"""What a larger number is to the network."""
 MAX_WORDS = 40_000
 MAX_GRAMS = 30_000
 MAX_PHRASE = 8
@@ -51,6 +53,7 @@ class Values:
         """Counts the values of the known cells; `given` closes the vocabulary (`n/a` may always occur)."""
         counts = cells.dropna().value_counts(sort=False)
         if given is not None:
+            given = [canonical(value) for value in given]  # as the cells are
             allowed = [*given, NOT_APPLICABLE] if NOT_APPLICABLE in counts.index else given
             counts = counts.reindex(pd.Index(allowed).drop_duplicates(), fill_value=0)
         order = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:MAX_VALUES]
@@ -104,7 +107,7 @@ class Numbers:
             high=np.array([g[-1] for g in groups]),
             atom=np.array([g[0] == g[-1] for g in groups]),
             within=within.astype(np.float32),
-            edges=np.unique(np.quantile(known, np.linspace(0, 1, EDGES))),
+            edges=np.unique(np.quantile(known.clip(-MOST_FLOAT, MOST_FLOAT), np.linspace(0, 1, EDGES))),
             count=np.array([len(g) for g in groups] if len(cells) else [0], np.int64),
         )
 

@@ -224,19 +224,25 @@ def _judge(check: Check, fitted: Fitted, found: Difference, limits: Drift) -> No
 
 
 def _precisions(model: "CompletionModel", rows: pd.DataFrame, encoded: Any, limits: Drift) -> Iterator[Check]:
-    """Known cells, hidden and answered as those that set the thresholds were: as often right as promised?"""
+    """Known cells, hidden and answered as those that set the thresholds were: as often right as promised?
+
+    A promise that was made for several attributes together is held by them together.
+    """
     from attrgan.evaluation import hiding, metrics
 
     known = hiding.known_cells(rows, model.schema)
     masks = list(hiding.each_once(known, model.schema, np.random.default_rng(29)))
     answered = metrics.answer_hidden(model, rows, encoded, masks)
+    filled: dict[tuple[str, ...], list[np.ndarray]] = {}
     for name, promise in model.calibration.items():
         threshold, cells = promise.get("threshold"), answered.get(name)
-        if threshold is None or cells is None:
-            continue
-        right = cells["right"].to_numpy(bool)[cells["confidence"].to_numpy(float) >= threshold]
+        if threshold is not None and cells is not None:
+            accepted = cells["confidence"].to_numpy(float) >= threshold
+            filled.setdefault(tuple(promise.get("pool") or [name]), []).append(cells["right"].to_numpy(bool)[accepted])
+    for names, parts in filled.items():
+        right, promise = np.concatenate(parts), model.calibration[names[0]]
         target = float(promise["promised_precision"])
-        check = Check("score", name, "precision", [name], target, len(right), int(promise["accepted"]))
+        check = Check("score", ", ".join(names), "precision", list(names), target, len(right), int(promise["accepted"]))
         if len(right) < limits.min_cells:
             check.reason = f"too few to judge: {len(right)} cells that would be filled, {limits.min_cells} needed"
         else:

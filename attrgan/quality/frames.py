@@ -135,7 +135,7 @@ def _steps(group: str, columns: dict[str, pa.Array]) -> dict[str, np.ndarray]:
         for name, column in columns.items()
     }
     most = np.fmax.reduce(list(counts.values()))
-    return {suite.steps(name): count for name, count in counts.items()} | {suite.steps(group): most}
+    return {suite.steps(name): count for name, count in counts.items()} | {suite.most_steps(group): most}
 
 
 def _cells(column: pa.ChunkedArray, mask: np.ndarray) -> np.ndarray:

@@ -162,6 +162,12 @@ def import_answers(
     return done
 
 
+def unsaved(warehouse: Warehouse, sheet: pd.DataFrame) -> int:
+    """How many answers of a sheet an import would add or refuse: all that the table does not hold as they stand."""
+    done = _check(warehouse, sheet, replace=False, new_values=True)
+    return len(done.new) + len(done.refused)
+
+
 def _check(warehouse: Warehouse, sheet: pd.DataFrame, replace: bool, new_values: bool) -> Import:
     """Sorts the rows of a sheet into those to add, and those that are unchanged, skipped or refused."""
     done = Import()
@@ -284,7 +290,8 @@ class _Known:
         if attribute.kind != "categorical" or (self.new_values and not attribute.values):
             return None
         if name not in self.values:
-            self.values[name] = {*attribute.values} if attribute.values else self._warehouse.values(name)
+            listed = {canonical(value) for value in attribute.values or []}
+            self.values[name] = listed or self._warehouse.values(name)
         members = json.loads(text) if attribute.multi else [text]
         unseen = next((m for m in members if m not in {*self.values[name], NOT_APPLICABLE}), None)
         if unseen is None:

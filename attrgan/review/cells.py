@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -58,13 +59,15 @@ class Warehouse:
     def items(self, keys: "list[str] | pd.Series[str]") -> pd.DataFrame:
         """Text and the seller's own attributes of these items, index key; unknown cells are None."""
         columns = [c for c, role in self.schema.columns.items() if role in ("category", "text", "attribute")]
-        return self._rows("products", list(dict.fromkeys(columns)), keys).set_index("key")
+        found, keys_found = self._rows("products", list(dict.fromkeys(columns)), keys)
+        return found.set_axis(pd.Index(keys_found, name="key"))
 
     def completions(
         self, columns: list[str], keys: "list[str] | pd.Series[str] | None" = None, status: str | None = None
     ) -> pd.DataFrame:
         """The completions of items as they are now: key, attribute, dt and these columns; of `keys` or of all."""
-        return self._rows("completions", ["attribute", *columns], keys, status)
+        found, keys_found = self._rows("completions", ["attribute", *columns], keys, status)
+        return found.assign(key=keys_found)
 
     def values(self, attribute: str) -> set[str]:
         """The values of an attribute, single members of sets, that sellers or the model know."""
@@ -78,8 +81,8 @@ class Warehouse:
 
     def _rows(
         self, name: str, columns: list[str], keys: "list[str] | pd.Series[str] | None", status: str | None = None
-    ) -> pd.DataFrame:
-        """Rows of a table that belong to the newest version of their item, as Python values."""
+    ) -> tuple[pd.DataFrame, np.ndarray]:
+        """Rows of a table that belong to the newest version of their item, as Python values, and the items' keys."""
         dataset = self._existing(name).to_pyarrow_dataset()
         present = [c for c in columns if c in dataset.schema.names]
         wanted = ds.field("status") == status if status else None
@@ -89,11 +92,11 @@ class Warehouse:
             wanted = among if wanted is None else wanted & among
         read = dataset.to_table(columns=[self.schema.id, tables.DT, *present], filter=wanted)
         found = pd.DataFrame({c: pd.Series(read[c].to_pylist(), dtype=object) for c in (tables.DT, *present)})
-        found["key"] = pd.Series([str(i).strip() for i in read[self.schema.id].to_pylist()], dtype=object)
+        items = np.array([str(i).strip() for i in read[self.schema.id].to_pylist()], dtype=object)
         for column in set(columns) - set(present):
             found[column] = None
-        current = self.newest["dt"].reindex(found["key"]).to_numpy() == found[tables.DT].to_numpy()
-        return found[current].reset_index(drop=True)
+        current = self.newest["dt"].reindex(items).to_numpy() == found[tables.DT].to_numpy()
+        return found[current].reset_index(drop=True), items[current]
 
     def _existing(self, name: str) -> Any:
         table = tables.open_table(self.url, name)

@@ -13,7 +13,7 @@ Choices:
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +132,11 @@ def _cut(value: Any) -> str | None:
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def check_place(place: str, id_column: str, given: pd.DataFrame) -> None:
+def check_place(place: str, id_column: str, unsaved: Callable[[pd.DataFrame], int]) -> None:
     """Raises InputError where writing a sheet to a place would lose something, or its name says no format.
 
     Args:
-        given: key, attribute of the cells whose answers are in the warehouse.
+        unsaved: counts what the warehouse does not hold of a sheet's answers, from `read`.
     """
     _check_suffix(place)
     if not storage.exists(place) or _has_no_rows(place):
@@ -145,8 +145,7 @@ def check_place(place: str, id_column: str, given: pd.DataFrame) -> None:
         there = read(place, id_column)[1]
     except CatalogError as error:
         raise InputError(f"there is another file, which is not overwritten: {error}; choose another name") from None
-    answered = there[there["answer"].fillna("") != ""].merge(given, on=["key", "attribute"], how="left", indicator=True)
-    if lost := int((answered["_merge"] == "left_only").sum()):
+    if lost := unsaved(there):
         raise InputError(
             f"{place} holds {lost} answers that are not in the warehouse: import it (`attrgan review import {place}`), "
             "or choose another name"

@@ -59,6 +59,14 @@ def test_a_shard_is_known_by_its_folder(shard):
     assert places.shard_of(folder) == name
 
 
+def test_the_model_of_an_entity_has_the_name_that_the_registry_gives_it(tmp_path, monkeypatch):
+    (tmp_path / "schema.yaml").write_text("entity: credit record\nid: i\nattributes: {c: {kind: categorical}}\n")
+    monkeypatch.setenv("ATTRGAN__CATALOG_SCHEMA", str(tmp_path / "schema.yaml"))
+    places.settings.cache_clear()
+    assert places.registered("champion") == "models:/attrgan-credit-record@champion"
+    places.settings.cache_clear()
+
+
 def test_the_person_who_approves_sees_the_figures_and_no_markup_from_names(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTRGAN__RUNS", str(tmp_path))
     places.settings.cache_clear()

@@ -36,6 +36,14 @@ def test_a_registered_model_is_named_after_the_entity() -> None:
         ("postgresql://me:secret@db:5432/mlflow", "postgresql://***@db:5432/mlflow"),
         ("failed: http://u:p@a/ and https://v@b/x", "failed: http://***@a/ and https://***@b/x"),
         ("sqlite:///var/mlflow.db", "sqlite:///var/mlflow.db"),
+        ("postgresql://me:pa/ss@db/mlflow", "postgresql://***@db/mlflow"),
+        ("postgresql+psycopg2://me:p@s/s@db/mlflow", "postgresql+psycopg2://***@db/mlflow"),
+        ("postgresql://db/mlflow?user=me&password=secret", "postgresql://db/mlflow?user=me&password=***"),
+        ("https://a:p@ss@b/x", "https://***@b/x"),
+        (
+            "models:/attrgan-product@champion at http://mlflow:5000/#/models/x@y",
+            "models:/attrgan-product@champion at http://mlflow:5000/#/models/x@y",
+        ),
     ],
 )
 def test_credentials_in_an_address_are_masked(text: str, shown: str) -> None:
@@ -48,7 +56,7 @@ def test_parameters_are_flat_and_capped() -> None:
     assert found["seed"] == "0"
     assert len(found["words"]) == 250
     assert found["words"].endswith("…")
-    assert found["na_ve _a_"] == "x"
+    assert found["naïve _a_"] == "x"
     assert len(tracking_run.parameters({str(i): i for i in range(1000)})) == 200
 
 

@@ -16,7 +16,7 @@ from nearly import nearly
 from small_catalog import SCHEMA, catalog, with_gaps
 
 from attrgan import api
-from attrgan.completion.complete import ANSWER, decide, fill, to_table, wanted_cells
+from attrgan.completion.complete import ANSWER, decide, fill, hold_back, to_table, wanted_cells
 from attrgan.errors import CatalogError, InputError
 from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel, Prediction
@@ -370,6 +370,32 @@ def test_a_value_becomes_a_cell_of_the_columns_own_type(first, value, kind):
     cell = completion(value, pa.array([first, None], kind), multi=isinstance(first, list))
     expected = [str(v) for v in cell] if isinstance(cell, list) else str(cell)
     assert expected == (json.loads(value) if isinstance(cell, list) else value)
+
+
+@pytest.mark.parametrize(
+    ("value", "held", "kind"),
+    [
+        ("M", True, pa.int64()),
+        ("40", False, pa.int64()),
+        ("300", True, pa.int8()),
+        ("v0", True, pa.bool_()),
+        ("1234567", True, pa.decimal128(5, 2)),
+        ("1 day", True, pa.duration("s")),
+        ("soon", True, pa.date32()),
+        ('["1", "x"]', True, pa.list_(pa.int64())),
+        ("red", False, pa.string()),
+    ],
+    ids=str,
+)
+def test_what_tonights_column_cannot_hold_goes_to_review_and_says_so(value, held, kind):
+    decided = pd.DataFrame({
+        "i": ["a", "b"], "attribute": "v", "value": [value, value], "status": ["filled", "abstained"],
+        "evidence": "{}",
+    })  # fmt: skip
+    found = hold_back(decided, pa.table({"i": ["a", "b"], "v": pa.nulls(2, kind)}))
+    assert found["status"].tolist() == ["review" if held else "filled", "abstained"]
+    assert json.loads(found["evidence"][0]) == ({"cannot_be_written_as": str(kind)} if held else {})
+    assert decided["status"].tolist() == ["filled", "abstained"]
 
 
 def test_a_decimal_is_filled_at_its_own_scale():

@@ -18,6 +18,7 @@ from nearly import nearly
 from small_catalog import SCHEMA, catalog, with_gaps
 
 from attrgan import api
+from attrgan.completion.complete import completions
 from attrgan.completion.decisions import Decider
 from attrgan.errors import InputError
 from attrgan.features import cache
@@ -115,6 +116,22 @@ def test_numbers_are_written_as_tonights_column_has_them(small_model, table, pla
     assert counts["decided"] == 0
     assert found.loc[found["attribute"] == "price", "value"].str.isdigit().all()
     assert same(found, without_cache(whole, frame))
+
+
+def test_a_number_that_does_not_apply_is_kept_as_that(small_model, table, place, monkeypatch):
+    def does_not_apply(model, part, features, **options):
+        found = completions(model, part, features, **options)
+        numbers = found["attribute"] == "price"
+        return found.assign(
+            value=found["value"].mask(numbers, "n/a"), number=found["number"].mask(numbers),
+            status=found["status"].mask(numbers, "review"),
+        )  # fmt: skip
+
+    monkeypatch.setattr("attrgan.completion.complete.completions", does_not_apply)
+    decider, frame = Decider(small_model, cache_place=place), to_frame(table, SCHEMA)
+    found = decide(decider, frame)[0]
+    assert set(found.loc[found["attribute"] == "price", "value"]) == {"n/a"}
+    assert same(found, without_cache(decider, frame))
 
 
 def test_items_of_one_content_are_decided_once(small_model, place):

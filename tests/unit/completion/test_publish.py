@@ -2,7 +2,8 @@ import completed_catalog as made
 import pyarrow as pa
 import pytest
 
-from attrgan.completion.publish import publish
+from attrgan.completion import undone
+from attrgan.completion.publish import _as_text, publish
 from attrgan.errors import InputError
 from attrgan.lake import tables
 
@@ -148,12 +149,22 @@ def test_a_quarantine_whose_columns_change_type_from_day_to_day_still_fits(night
     assert (row["price"], row["picture"]) == ("-5.5", "/wA=")
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(2), pa.binary_view()])
+def test_bytes_of_any_type_are_base64_in_the_quarantine(kind):
+    assert _as_text("picture", pa.array([b"\xff\x00", b"ab", None], kind)).to_pylist() == ["/wA=", "YWI=", None]
+
+
 def test_whole_prices_one_day_and_fractions_the_next_fit_one_column(night):
     whole = made.catalog().set_column(4, "price", pa.array([1, 2, 3, 4, 5, 6]))
     night.publish(JAN1, valid=whole)
     night.publish(JAN2)
     assert night.read("completed", JAN1)["price"].to_pylist() == [1, 2, 3, 4, 5, 6]
     assert night.read("completed", JAN2)["price"].to_pylist() == [0.25, 9.5, 2.25, 3.25, 9.5, 5.25]
+
+
+def test_nothing_that_was_taken_back_is_filled_again_where_nothing_is_completed():
+    schema = pa.schema([(name, pa.string()) for name in ("sku", "attribute", "status")])
+    assert undone._filled(lambda: pa.RecordBatchReader.from_batches(schema, []), "sku") == {}
 
 
 def test_a_date_on_which_nothing_was_missing_has_no_completions(night):

@@ -6,6 +6,7 @@ import completed_catalog as made
 import pytest
 
 from attrgan.errors import InputError
+from attrgan.evaluation.plots import training_curves
 from attrgan.evaluation.report import evaluation_report, nightly_report
 
 PROMISE = {
@@ -57,10 +58,11 @@ class Page(HTMLParser):
 def night(tmp_path):
     """Writes the outputs of a night and its report; returns the page and the result."""
 
-    def write(*, quarantine=0, links=None, without=(), **manifest):
+    def write(*, quarantine=0, links=None, without=(), personal=(), **manifest):
         valid = made.catalog(2000)
-        folder = tmp_path / "run"
-        dirs = {"validate": made.validated(folder / "validate", valid, made.quarantined(quarantine), dt="2026-01-01")}
+        folder, aside = tmp_path / "run", made.quarantined(quarantine)
+        said = {"dt": "2026-01-01", "personal": [*personal]}
+        dirs = {"validate": made.validated(folder / "validate", valid, aside, **said)}
         for i in range(2):
             part = valid.slice(i * 1000, 1000)
             details = {"promise": PROMISE, "seconds": 3.5} | manifest
@@ -115,6 +117,12 @@ def test_it_says_what_was_quarantined_and_why_and_where_it_came_from(night):
     where, reasons, cells = page.row("landing.csv")
     assert (where, reasons) == ("landing.csv row 1", "wrong_type:price")
     assert cells.startswith("price <script>alert(1)</script>")
+
+
+@pytest.mark.parametrize("personal", [[], ["sku"]])
+def test_personal_columns_of_quarantined_rows_stay_out_of_the_page(night, personal):
+    page, _ = night(quarantine=1, personal=personal)
+    assert ("bad0" in page.source) == (not personal)
 
 
 def test_a_night_without_quarantined_rows_says_so(night):
@@ -281,3 +289,9 @@ def test_an_evaluation_of_a_model_that_promises_nothing_says_so(tmp_path):
     metrics = evaluated(brand={"promise": {}, "promised_precision": None})
     evaluation_report(metrics, tmp_path / "report.html", [])
     assert "Nothing is promised of any attribute." in Page(tmp_path / "report.html").text
+
+
+def test_a_training_that_noted_no_step_before_its_time_was_up_has_no_curves(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"epoch": 1, "validation_loss": 2.5}\n')
+    training_curves(tmp_path / "log.jsonl", tmp_path / "losses.png")
+    assert not (tmp_path / "losses.png").exists()

@@ -48,6 +48,12 @@ def test_dates_in_any_form_are_days():
         np.testing.assert_allclose(item(t=dates)["number"][:, :1], days)
 
 
+def test_a_date_far_off_is_a_number_of_days_as_any_other():
+    now, never = datetime.date(2024, 1, 1), datetime.date(9999, 12, 31)
+    for dates in ([now, never], [str(now), str(never)]):
+        np.testing.assert_allclose(item(t=dates)["number"][:, 0], [(now - never).days, 0])
+
+
 def test_only_the_last_steps_are_kept_but_the_figures_are_of_all():
     found = item(n=list(range(100)))
     assert len(found["number"]) == MAX_STEPS

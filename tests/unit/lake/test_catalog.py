@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from attrgan.errors import CatalogError
-from attrgan.lake.catalog import read_catalog
+from attrgan.lake.catalog import plain, read_catalog
+from attrgan.lake.rows import open_parquet
+from attrgan.schema import Schema
 
 
 def write(folder: Path, name: str, content: str | bytes) -> str:
@@ -51,6 +54,34 @@ def test_every_format_gives_the_same_items(tmp_path, name):
     assert found.source_row.to_pylist() == [1, 2]
     assert found.source_file.to_pylist() == [place, place]
     assert found.unreadable == []
+
+
+def test_columns_of_an_extension_type_are_what_they_store_and_uuids_are_text(tmp_path):
+    ids = [uuid.UUID(int=i) for i in range(3)]
+    table = pa.table({
+        "id": pa.array([i.bytes for i in ids], pa.uuid()),
+        "c": ["red", "red", None],
+        "vector": pa.ExtensionArray.from_storage(
+            pa.fixed_shape_tensor(pa.float32(), [2]), pa.array([[1, 2], [3, 4], [5, 6]], pa.list_(pa.float32(), 2))
+        ),
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "c.parquet")
+    read = read_catalog(str(tmp_path / "c.parquet")).table
+    assert read["id"].to_pylist() == [str(i) for i in ids]
+    assert read.schema.field("vector").type == pa.list_(pa.float32())
+    rows = open_parquet(
+        str(tmp_path / "c.parquet"), Schema.parse({"id": "id", "attributes": {"c": {"kind": "categorical"}}})
+    )
+    assert rows is not None
+    assert next(rows.chunks())["id"].to_pylist() == [str(i) for i in ids]
+
+
+def test_views_are_read_as_what_they_view(tmp_path):
+    views = pa.table({"id": pa.array(["a", None], pa.string_view()), "b": pa.array([b"x", None], pa.binary_view())})
+    pq.write_table(views, tmp_path / "c.parquet", store_schema=True)
+    read = read_catalog(str(tmp_path / "c.parquet")).table
+    assert plain(views).schema.types == read.schema.types == [pa.string(), pa.binary()]
+    assert plain(views).to_pydict() == views.to_pydict()
 
 
 def test_only_an_empty_field_of_a_csv_is_null(tmp_path):

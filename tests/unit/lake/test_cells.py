@@ -40,6 +40,13 @@ def lines(*rows: object) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def test_lists_that_are_all_empty_are_lists_of_strings():
+    tags = pa.array([[], None], pa.list_(pa.null()))
+    rest = {name: pa.nulls(2, pa.string()) for name in ("title", "brand", "prices", "price")}
+    table, wrong = coerce(pa.table({"id": ["1", "2"], "tags": tags, **rest}), SCHEMA)
+    assert (table["tags"].type, table["tags"].to_pylist(), wrong) == (pa.list_(pa.string()), [[], None], {})
+
+
 def test_csv_cells_get_the_type_of_their_kind(tmp_path):
     text = HEADER + '1,one,"[1, 2.5]",Lumi,5,"[""new"", ""sale""]"\n2,,,,,\n3,three,[],n/a,-7,[]\n'
     table, wrong = coerce(read_catalog(write(tmp_path, "c.csv", text)).table, SCHEMA)

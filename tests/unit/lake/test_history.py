@@ -82,6 +82,12 @@ def test_what_was_replaced_before_the_retention_goes_and_rows_stay(warehouse):
     assert tables.read(warehouse, "completions")["id"].to_pylist() == ["b", "x"]
 
 
+def test_a_dry_run_with_a_shorter_retention_than_the_tables_own_counts_and_leaves_that(warehouse):
+    put(warehouse, ["a"], retention_days=60)
+    assert vacuum(warehouse, 14, dry_run=True)["counts"] == {"completions": 0}
+    assert set(properties(warehouse).values()) == {"interval 60 days"}
+
+
 def test_what_a_killed_writer_left_goes_when_it_is_old(warehouse):
     put(warehouse, ["a"])
     lost = next(iter(files(warehouse))).with_name("part-lost.parquet")

@@ -1,5 +1,7 @@
 """What is fitted before training: codes that lead back to their values, and shares that mean what *right* means."""
 
+import unicodedata
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,3 +153,15 @@ def test_of_many_known_numbers_there_are_more_bins():
     assert len(few.value) == BINS
     assert len(many.value) == MOST_BINS
     assert many.count.min() >= 32
+
+
+def test_listed_values_are_counted_however_the_schema_spells_them():
+    cells = pd.Series(["caf\u00e9"] * 5 + ["tea"] * 2, dtype=object)
+    found = Values.fit(cells, [unicodedata.normalize("NFD", "caf\u00e9"), " tea ", "milk"])
+    assert dict(zip(found.values, found.counts, strict=True)) == {"caf\u00e9": 5, "tea": 2, "milk": 0}
+
+
+def test_the_knots_of_numbers_beyond_single_precision_are_finite():
+    numbers = Numbers.fit(np.array([1.0, 2.0, 3.0, 1e300, -1e300] * 20), 0.05)
+    assert np.isfinite(numbers.edges.astype(np.float32)).all()
+    assert set(numbers.value) == {1.0, 2.0, 3.0, 1e300, -1e300}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -184,6 +185,20 @@ def test_the_rows_to_judge_are_read_chunk_by_chunk_and_are_the_same_whatever_the
     assert 30 < len(whole) <= 40
     assert not set(whole["sku"]) & set(items["sku"].to_pylist()[::10])
     assert list(whole["sku"]) != list(rows_to_judge(TableRows(rows), SCHEMA, 4)["sku"])
+
+
+def test_attributes_of_one_promise_hold_it_together(monkeypatch):
+    def cells(n, right):
+        return pd.DataFrame({"confidence": 0.9, "right": [True] * right + [False] * (n - right)})
+
+    promise = {"threshold": 0.8, "promised_precision": 0.95, "accepted": 500, "pool": ["brand", "colour"]}
+    model = SimpleNamespace(schema=SCHEMA, calibration={"brand": promise, "colour": promise})
+    monkeypatch.setattr(
+        "attrgan.evaluation.metrics.answer_hidden", lambda *_: {"brand": cells(900, 880), "colour": cells(100, 80)}
+    )
+    (check,) = drift._precisions(model, to_frame(new_items(5), SCHEMA), None, Drift())
+    assert (check.column, check.suspends, check.n, check.value) == ("brand, colour", ["brand", "colour"], 1000, 0.96)
+    assert check.p_value > 0.5
 
 
 # --- the reference -------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from quality_catalogs import catalog_of, sound
 from attrgan.errors import AttrGANError, CatalogError
 from attrgan.lake.catalog import Catalog, Unreadable
 from attrgan.lake.cells import UNTYPED
-from attrgan.quality import frames
+from attrgan.quality import frames, suite
 from attrgan.quality.judge import Judge
 from attrgan.schema import Schema
 
@@ -261,3 +261,10 @@ def test_names_of_columns_are_no_markup_in_the_data_docs(run):
     assert "<b>e" not in page
     assert "&lt;img src=x" in page
     assert "&amp;lt;img" not in page, "escaped once"
+
+
+def test_a_group_of_sequences_may_have_the_name_of_a_column():
+    lists = pa.array([[1.0, 2.0], [1.0], None])
+    found = frames._steps("price", {"price": lists, "price_week": pa.array([["a", "b"], ["a", "b"], ["a"]])})
+    np.testing.assert_array_equal(found[suite.steps("price")], [2, 1, np.nan])
+    np.testing.assert_array_equal(found[suite.most_steps("price")], [2, 2, 1])

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from attrgan import api
 from attrgan.errors import CatalogError, InputError
 from attrgan.lake import tables
 from attrgan.review import sheet
+from attrgan.review.cells import Warehouse
+from attrgan.schema import Schema
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 RISKY = st.builds(
@@ -87,6 +90,14 @@ def test_personal_columns_and_others_that_the_schema_does_not_name_stay_in_the_w
     assert "as the seller wrote it" not in (tmp_path / "q.csv").read_text()
 
 
+def test_a_text_column_may_be_called_as_the_ids_are_here(tmp_path):
+    schema = Schema.parse({"id": "sku", "text": ["key"], "attributes": {"colour": {"kind": "categorical"}}})
+    rows = pa.table({"sku": [1, 2], "key": ["a word", None], "colour": [None, "red"]})
+    tables.replace_partition(str(tmp_path), "products", rows, "2026-01-01", {})
+    items = Warehouse(str(tmp_path), schema).items(["2", "1"])
+    assert items.loc[["1", "2"], "key"].tolist() == ["a word", None]
+
+
 def test_an_empty_queue_is_a_sheet_without_rows(made, tmp_path):
     made.publish()
     done = api.review_export(made.url, str(tmp_path / "q.csv"), attribute="brand")
@@ -101,6 +112,20 @@ def test_a_filled_sheet_is_not_overwritten_before_it_was_imported(review):
         review.export()
     api.review_import(file, review.url)
     assert len(review.export())
+
+
+def test_answers_that_differ_from_those_imported_or_confirm_them_in_an_audit_are_not_overwritten(review):
+    rows = review.export(attribute="neckline").head(2).assign(answer="V")
+    sheet.write(rows, file := str(review.place / "review.csv"))
+    api.review_import(file, review.url)
+    sheet.write(rows.assign(answer=["V", "crew"]), file)
+    with pytest.raises(InputError, match="holds 1 answers that are not in the warehouse"):
+        review.export()
+    sheet.write(rows.assign(purpose="audit"), file)
+    with pytest.raises(InputError, match="holds 2 answers that are not in the warehouse"):
+        review.export()
+    api.review_import(file, review.url)
+    review.export()
 
 
 def test_a_file_that_is_no_sheet_is_not_overwritten(review):
