@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from scipy import stats
 
 from attrgan.completion import sample
 from attrgan.evaluation import hiding, joint
@@ -73,10 +72,11 @@ def score(
     some = asked.any(1)
     energy = {name: joint.energy_score(points, truth)[some] for name, points in stacked.items()}
     difference = energy["one_by_one"] - energy["alone"]
+    uncertain = float(difference.std() / len(difference) ** 0.5) if len(difference) else 0.0
     measured = {
         "rows": int(some.sum()), "cells": int(asked.sum()), "samples": SAMPLES, "rate": RATE,
         "energy_score": {n: _mean(e) for n, e in energy.items()}
-        | {"standard_error_of_difference": float(stats.sem(difference, ddof=0)) if len(difference) else 0.0},
+        | {"standard_error_of_difference": uncertain},
         "two_sample": {n: joint.classifier_two_sample(real[some], p[0][some], paired=True) for n, p in labels.items()},
         "jensen_shannon": {n: _mean(np.array(_divergences(real, p, asked))) for n, p in labels.items()},
         "pairs": _shares(pairs), "triples": _shares(triples),
