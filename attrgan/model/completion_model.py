@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from attrgan.evaluation.hiding import Mask
 from attrgan.evaluation.recalibration import Recalibration
+from attrgan.features.sequence import hashed_columns
 from attrgan.model import applicability
 from attrgan.model.attribution import explain
 from attrgan.model.folder import read, write
@@ -57,7 +58,8 @@ class CompletionModel:
 
     def inputs(self, frame: pd.DataFrame, features: pa.Table) -> Inputs:
         """The rows of a frame in this model's vocabulary, the training items that resemble them, what texts say."""
-        inputs = build(frame, features, self.vocabulary, tuple(self.generator.open), tuple(self.schema.text))
+        hashed = {name: len(hashed_columns(group.columns)) for name, group in self.schema.sequences.items()}
+        inputs = build(frame, features, self.vocabulary, tuple(self.generator.open), tuple(self.schema.text), hashed)
         if self.index:
             inputs.neighbours = self.index.look_up(inputs.retrieval)
         if self.regression and self.vocabulary.numbers:

@@ -96,13 +96,14 @@ class Inputs:
 
 def build(
     frame: pd.DataFrame, features: pa.Table, vocabulary: Vocabulary, spelled: tuple[str, ...] = (),
-    texts: tuple[str, ...] = (),
+    texts: tuple[str, ...] = (), hashed: dict[str, int] | None = None,
 ) -> Inputs:  # fmt: skip
     """Looks up every row of a frame and its features in the vocabulary.
 
     Args:
         spelled: the open attributes, whose values may be spans of the text.
         texts: the text columns; without them values are found where they stand word for word only.
+        hashed: sequence group → how many of its columns are hashed, where it is not one.
     """
     strangers: dict[str, int] = {}
     codes, sets = [], {}
@@ -141,7 +142,10 @@ def build(
         token_offsets=token_offsets,
         wide=wide,
         wide_offsets=offsets(features["text.wide"]),
-        sequences={name: _sequence(features, name, fitted) for name, fitted in vocabulary.sequences.items()},
+        sequences={
+            name: _sequence(features, name, fitted, (hashed or {}).get(name, 1))
+            for name, fitted in vocabulary.sequences.items()
+        },
         vectors={name: fitted_vectors(features, name, fitted) for name, fitted in vocabulary.vectors.items()},
         word_vectors=_word_vectors(features, vocabulary.word_vector, token_offsets),
         matches=matches.find_values(phrases, tokens, token_offsets, vocabulary, read),
@@ -175,7 +179,7 @@ def _word_vectors(features: pa.Table, size: int, token_offsets: np.ndarray) -> n
 
 
 def _sequence(
-    features: pa.Table, name: str, fitted: dict[str, np.ndarray]
+    features: pa.Table, name: str, fitted: dict[str, np.ndarray], hashed_columns: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     width = fitted["edges"].shape[0]
     numeric = width // len(sequence.STATISTICS)
@@ -187,7 +191,7 @@ def _sequence(
     codes = np.where(known[position] == hashed, position + 1, 0) if len(known) else np.zeros(len(hashed), np.int64)
     step_offsets = offsets(features[f"sequence.{name}.number"]) // max(numeric, 1)
     if not numeric:
-        step_offsets = offsets(features[f"sequence.{name}.hash"])
+        step_offsets = offsets(features[f"sequence.{name}.hash"]) // max(hashed_columns, 1)
     statistics = np.full((features.num_rows, width), np.nan, np.float32)
     present = np.diff(offsets(features[f"sequence.{name}.statistic"])) > 0
     statistics[present] = flat(features[f"sequence.{name}.statistic"]).reshape(-1, width) if width else 0

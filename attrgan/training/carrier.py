@@ -143,7 +143,7 @@ class Carrier:
             frequent.append(own)
             learned.append(np.where(own >= 0, own, [anywhere.get(v, -1) for v in known.values]))
         for part, places in (("value.weight", learned), ("value_bias", frequent)):
-            self._rows(part, np.concatenate([np.zeros(0, np.int64), *places]))
+            self._rows(part, np.concatenate([np.zeros(0, np.int64), *places]).astype(np.int64))  # [] is of floats
 
     def _numbers(self) -> None:
         for i, name in enumerate(self.ours.numeric):

@@ -8,6 +8,8 @@ import pytest
 from small_catalog import SCHEMA, frame
 
 from attrgan.features import cache
+from attrgan.model import CompletionModel
+from attrgan.model.generator import Generator, Size
 from attrgan.model.inputs import Inputs, batch, build
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
 from attrgan.model.wide import Layout
@@ -117,6 +119,23 @@ def test_the_linear_part_has_a_place_for_every_input_and_output(vocabulary):
     assert all(a + n == b for (a, n), (b, _) in itertools.pairwise(taken))
     assert sum(n for _, n in layout.outputs.values()) == layout.columns
     assert layout.rows == taken[-1][0] + taken[-1][1]
+
+
+def test_steps_of_several_hashed_columns_and_no_number_are_counted_once():
+    columns = {"a": "categorical", "b": "text"}
+    schema = Schema.parse({"id": "i", "sequences": {"s": {"columns": columns}}, "attributes": {"v": {"kind": "open"}}})
+    items = pd.DataFrame({
+        "i": ["0", "1", "2"], "a": [["x", "y", "x"], [], ["y"]], "b": [["one", "two", "one"], [], ["two"]],
+        "v": ["r", "r", "g"],
+    })  # fmt: skip
+    features = cache.encode(items, schema)
+    vocabulary = Vocabulary.fit(items, features, schema)
+    _, codes, steps, _ = build(items, features, vocabulary, hashed={"s": 2}).sequences["s"]
+    assert steps.tolist() == [0, 3, 3, 4]
+    assert codes.shape == (4, 2)
+    assert codes[0].tolist() == codes[2].tolist() != codes[1].tolist() == codes[3].tolist()
+    inputs = CompletionModel(schema, vocabulary, Generator(schema, vocabulary, Size())).inputs(items, features)
+    np.testing.assert_array_equal(inputs.sequences["s"][2], steps)
 
 
 def test_no_rows_make_empty_inputs(rows, vocabulary):

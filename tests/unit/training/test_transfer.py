@@ -126,6 +126,12 @@ def test_a_value_is_carried_by_its_string_whatever_attribute_it_was_of(started, 
     assert torch.equal(ours.value.weight[scarlet], fresh["value.weight"][scarlet])
 
 
+def test_an_attribute_that_no_row_knows_takes_nothing_over(origin):
+    unknown = trainer(origin, rows=items().assign(material=None))
+    assert not len(unknown.vocabulary.values["material"].values)
+    assert unknown.carried
+
+
 def test_a_number_means_the_same_although_its_knots_moved(started, origin):
     ours, theirs = started.generator, origin.model.generator
     i, j = ours.numeric.index("price"), theirs.numeric.index("price")
