@@ -17,6 +17,6 @@ def rendered(dag, task_id, try_number=1):
         xcom_pull=lambda **_: SHARDS, xcom_push=lambda **_: None,
     )  # fmt: skip
     about = {"params": {"dt": None, "model": None}, "dag_run": run, "run_id": run.run_id, "ti": ti, "dag": dag}
-    about["task"] = task
+    about |= {"task": task, "judged_model": lambda: "models:/attrgan-product/7"}  # which `drift` would have noted
     task.render_template_fields(about, dag.get_template_env())
     return task, about
