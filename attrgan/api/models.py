@@ -179,7 +179,8 @@ def drift(catalog: str, model: str, out: str, *, features: str | None = None, ru
 
         frame = rows_to_judge(reading.open_rows(catalog, loaded.schema, loaded), loaded.schema, seed)
         result = judge(loaded, folder, frame, stage, limits, features, seed)
-        return replace(result, details=result.details | {"model": model})
+        result.details |= {"model": model}
+        return result
 
     arguments = {"model_version": loaded.version, "seed": seed, **limits.model_dump()}
     return step("drift", out, work, inputs={"catalog": catalog}, arguments=arguments, run_id=run_id)

@@ -7,6 +7,7 @@ Where the blanks of its category say that the attribute does not apply (`model/a
 Given values are never touched: the output is the input table with null cells replaced.
 """
 
+import functools
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -194,10 +195,7 @@ def suspend(decided: pd.DataFrame, suspended: dict[str, str], schema: Schema) ->
     decided.loc[held, "value"] = cells["value"].where(
         cells["status"] == "filled", pd.Series(does_not_apply, cells.index)
     )
-    decided.loc[held, "evidence"] = [
-        json.dumps(json.loads(evidence) | {"suspended": "drift"}, ensure_ascii=False) for evidence in cells["evidence"]
-    ]
-    decided.loc[held, "status"] = "review"
+    _put_up(decided, held, [{"suspended": "drift"}] * len(cells))
     return decided, {str(name): int(n) for name, n in cells["attribute"].value_counts().items()}
 
 
@@ -208,20 +206,24 @@ def hold_back(decided: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
         decided: from `completions`; it stays as it is.
         table: the items as read. The evidence of what is held back names its column's type (`cannot_be_written_as`).
     """
-    filled = (decided["status"] == "filled").to_numpy()
-    pairs = list(zip(decided["attribute"], decided["value"], strict=True))
     kinds = {name: table.schema.field(name).type for name in decided["attribute"].unique()}
-    fits = {pair: _fits(pair[1], kinds[pair[0]]) for pair in {p for p, f in zip(pairs, filled, strict=True) if f}}
-    held = filled & ~np.array([fits.get(pair, True) for pair in pairs], bool)
+    fits = functools.cache(lambda name, value: _fits(value, kinds[name]))
+    cells = zip(decided["status"], decided["attribute"], decided["value"], strict=True)
+    held = np.array([status == "filled" and not fits(name, value) for status, name, value in cells], bool)
     if not held.any():
         return decided
-    decided, cells = decided.copy(), decided[held]
+    decided = decided.copy()
+    _put_up(decided, held, [{"cannot_be_written_as": str(kinds[name])} for name in decided["attribute"][held]])
+    return decided
+
+
+def _put_up(decided: pd.DataFrame, held: Any, notes: list[dict[str, Any]]) -> None:
+    """Puts cells, a mask (rows,), up for review; the evidence of each gets its note."""
     decided.loc[held, "status"] = "review"
     decided.loc[held, "evidence"] = [
-        json.dumps(json.loads(evidence) | {"cannot_be_written_as": str(kinds[name])}, ensure_ascii=False)
-        for name, evidence in zip(cells["attribute"], cells["evidence"], strict=True)
+        json.dumps(json.loads(evidence) | note, ensure_ascii=False)
+        for evidence, note in zip(decided["evidence"][held], notes, strict=True)
     ]
-    return decided
 
 
 def _fits(value: str, kind: pa.DataType) -> bool:

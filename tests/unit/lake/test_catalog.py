@@ -1,30 +1,17 @@
 """Catalogs as they are received: every reader, what cannot be read, and the newest version of each item."""
 
 import gzip
-import json
 import uuid
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from catalog_files import lines, write
 
 from attrgan.errors import CatalogError
 from attrgan.lake.catalog import plain, read_catalog
 from attrgan.lake.rows import open_parquet
 from attrgan.schema import Schema
-
-
-def write(folder: Path, name: str, content: str | bytes) -> str:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return str(path)
-
-
-def lines(*rows: object) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
 
 # --- readers -------------------------------------------------------------------------------------------------------
 

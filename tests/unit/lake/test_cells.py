@@ -1,12 +1,11 @@
 """From columns to cells: types, written numbers, lists, ids."""
 
-import json
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from catalog_files import lines, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,17 +26,6 @@ SCHEMA = Schema.parse({
     },
 })  # fmt: skip
 HEADER = "id,title,prices,brand,price,tags\n"
-
-
-def write(folder: Path, name: str, content: str | bytes) -> str:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return str(path)
-
-
-def lines(*rows: object) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def test_lists_that_are_all_empty_are_lists_of_strings():
