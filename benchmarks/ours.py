@@ -50,7 +50,9 @@ SCHEMAS: dict[str, Callable[[Roles], Roles]] = {
 OPTIONS = {"weight-0": {"adversarial_weight": 0.0}, "weight-1": {"adversarial_weight": 1.0}}
 """Variant → what it changes in the training."""
 NO_NEIGHBOURS = "no-neighbours"
-TYPES = {"seed": int, "epochs": int, "adversarial_weight": float, "max_minutes": float, "device": str}
+HOLDOUT = 0.03
+"""Share that attrgan holds out of the rows it is given: the test rows of a set score it, as they do the peers."""
+TYPES = {"seed": int, "epochs": int, "adversarial_weight": float, "holdout": float, "max_minutes": float, "device": str}
 """Options of `attrgan.api.train` that may be given, and their types."""
 
 
@@ -70,8 +72,12 @@ def variants() -> list[str]:
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE` of `--attrgan` as arguments of `attrgan.api.train`; raises InputError for what is not one."""
-    found: dict[str, Any] = {}
+    """`KEY=VALUE` of `--attrgan` as arguments of `attrgan.api.train`, beside the holdout of all comparisons.
+
+    Raises:
+        InputError: one of them is no option.
+    """
+    found: dict[str, Any] = {"holdout": HOLDOUT}
     for pair in pairs:
         key, _, value = pair.partition("=")
         try:

@@ -39,6 +39,7 @@ def train(
     start_from: str | None = None,
     reviews: str | None = None,
     calibrate_for: str = "mcar",
+    holdout: float = 0.1,
     refit: bool = True,
     say: Callable[[str], None] = print,
     run_id: str | None = None,
@@ -56,12 +57,14 @@ def train(
         start_from: folder or URI of a model, of any catalog and schema, whose weights are the start.
         reviews: URL of a warehouse whose `reviews` are learned from; see `attrgan.training.gold`.
         calibrate_for: `mcar` or `observed`: what promises are made for; see `attrgan.evaluation.promise`.
+        holdout: share of the rows that nothing learns from: they score the model, and are what models are compared on.
         refit: train again on all rows but the holdout, once calibrated; see `attrgan.training.refit`.
 
     Raises:
         Interrupted: SIGTERM came; what was learned so far is in a checkpoint.
     """
     from attrgan.evaluation.promise import as_missing
+    from attrgan.evaluation.splits import as_holdout
     from attrgan.features import cache
     from attrgan.training import checkpoint, distributed
     from attrgan.training.losses import ADVERSARIAL
@@ -79,7 +82,7 @@ def train(
     options = Options(
         seed=settings().seed if seed is None else seed, epochs=epochs, max_minutes=max_minutes, batch_size=batch_size,
         accumulate=accumulate, mixed_precision=mixed_precision, adversarial_loss=adversarial_loss,
-        calibrate_for=as_missing(calibrate_for), refit=refit,
+        calibrate_for=as_missing(calibrate_for), holdout=as_holdout(holdout), refit=refit,
     )  # fmt: skip
     if adversarial_weight is not None:
         options = replace(options, adversarial_weight=adversarial_weight)

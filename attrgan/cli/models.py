@@ -54,6 +54,9 @@ def train(
     calibrate_for: Annotated[
         str, typer.Option(help="Promise for cells missing at random (mcar), or as they are missing (observed).")
     ] = "mcar",
+    holdout: Annotated[
+        float, typer.Option(help="Share of the rows that nothing learns from; they score the model. 0.01 to 0.5.")
+    ] = 0.1,
     refit: Annotated[
         bool, typer.Option(help="Once calibrated, train again, also on the rows set aside for that.")
     ] = True,
@@ -72,7 +75,7 @@ def train(
         catalog, schema, out, features=features, seed=seed, adversarial_weight=adversarial_weight,
         adversarial_loss=adversarial_loss, epochs=epochs, batch_size=batch_size, accumulate=accumulate,
         mixed_precision=mixed_precision, device=device, max_minutes=max_minutes, resume=resume,
-        start_from=start_from, reviews=reviews, calibrate_for=calibrate_for, refit=refit,
+        start_from=start_from, reviews=reviews, calibrate_for=calibrate_for, holdout=holdout, refit=refit,
         run_id=run_id, say=_to_stderr if json else typer.echo,
     )  # fmt: skip
     if done["status"] == "followed":  # the first of several processes speaks

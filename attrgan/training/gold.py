@@ -25,7 +25,7 @@ from attrgan.completion.complete import wanted_cells
 from attrgan.evaluation.calibration import cells_needed
 from attrgan.evaluation.hiding import Mask, mask_of
 from attrgan.evaluation.metrics import is_right, scored_cells
-from attrgan.evaluation.splits import split
+from attrgan.evaluation.splits import HOLDOUT, split
 from attrgan.model.completion_model import CompletionModel
 from attrgan.schema import NOT_APPLICABLE, Schema
 
@@ -51,7 +51,9 @@ class Gold:
     counts: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, schema: Schema, answers: pd.DataFrame | None = None) -> "Gold":
+    def of(
+        cls, frame: pd.DataFrame, schema: Schema, answers: pd.DataFrame | None = None, holdout: float = HOLDOUT
+    ) -> "Gold":
         """Sorts answers (`attrgan.review.answers.current`) to the rows of a catalog, from `to_frame`."""
         names = list(schema.attributes)
         truth = pd.DataFrame({name: np.full(len(frame), None, object) for name in names})
@@ -62,7 +64,7 @@ class Gold:
         filled, queued = frame.copy(), set()
         rows = pd.Series(range(len(frame)), index=frame[schema.id].str.strip())
         trains = np.zeros(len(frame), bool)
-        trains[split(frame[schema.id]).train] = True
+        trains[split(frame[schema.id], holdout).train] = True
         for answer in answers.to_dict("records"):
             name, row = answer["attribute"], rows.get(answer["key"])
             if row is None or name not in schema.attributes:

@@ -93,7 +93,7 @@ def follow(
         encode: gives the features of some rows of the frame: only those that this process computes are asked for.
     """
     with _on(workers.device):
-        gold = Gold.of(frame, schema, reviews)
+        gold = Gold.of(frame, schema, reviews, options.holdout)
         parts, options = prepare(schema, gold.frame, options, origin)
         features = encode(frame.iloc[workers.own(parts.train)].reset_index(drop=True))
         first = Trainer(schema, gold.frame, features, options, origin, workers)
@@ -121,7 +121,7 @@ def _train(
     reviews: pd.DataFrame | None, workers: Workers,
 ) -> Trained:  # fmt: skip
     started = time.monotonic()
-    gold = Gold.of(frame, schema, reviews)
+    gold = Gold.of(frame, schema, reviews, options.holdout)
     first = Trainer(schema, gold.frame, features, options, origin, workers)
     trainer, outcome = _fit(first, gold, stage / "training_log.jsonl", say, checkpoints)
     parts, model = trainer.data.parts, trainer.model

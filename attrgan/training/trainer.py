@@ -21,7 +21,7 @@ from safetensors.numpy import save as save_arrays
 from attrgan.errors import CatalogError
 from attrgan.evaluation import hiding
 from attrgan.evaluation.promise import Missing
-from attrgan.evaluation.splits import Split, id_hashes, split
+from attrgan.evaluation.splits import HOLDOUT, Split, id_hashes, split
 from attrgan.model.completion_model import CompletionModel
 from attrgan.model.discriminator import Discriminator
 from attrgan.model.folder import FORMAT
@@ -43,8 +43,8 @@ class Options:
     """How to train. `epochs` and `batch_size` None: from the number of rows.
 
     `batch_size`: rows of a step, of all processes together; they go through in `accumulate` pieces. `calibrate_for`:
-    what calibration cells stand for, see `attrgan.evaluation.promise`. `refit`: whether to train again on all rows but
-    the holdout, see `refit.py`.
+    what calibration cells stand for, see `attrgan.evaluation.promise`. `holdout`: share of the rows that nothing learns
+    from, see `attrgan.evaluation.splits`. `refit`: whether to train again on all rows but the holdout, see `refit.py`.
     """
 
     seed: int = 0
@@ -63,6 +63,7 @@ class Options:
     ema: float = 0.99
     patience: int = 4
     calibrate_for: Missing = "mcar"
+    holdout: float = HOLDOUT
     refit: bool = True
     max_minutes: float | None = None
     log_every: int = 20
@@ -92,7 +93,7 @@ def prepare(
     schema: Schema, frame: pd.DataFrame, options: Options, origin: transfer.Origin | None
 ) -> tuple[Split, Options]:
     """Which rows serve what, and the options with the origin's size; raises CatalogError where there are too few."""
-    parts = split(frame[schema.id])
+    parts = split(frame[schema.id], options.holdout)
     if origin:
         options = replace(options, size=origin.model.generator.size)
         if origin.knows(schema):

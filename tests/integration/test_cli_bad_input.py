@@ -192,6 +192,7 @@ def test_too_few_rows_cannot_be_trained_on(attrgan, tmp_path):
         (["evaluate", CATALOG, "--model", "MODEL", "-o", "out", "--missing", "often"], "--missing often"),
         (["evaluate", CATALOG, "--model", "MODEL", "-o", "out", "--rate", "1.5"], "--rate 1.5"),
         (["train", CATALOG, "--schema", SCHEMA, "-o", "out", "--device", "tpu"], "--device tpu"),
+        (["train", CATALOG, "-s", SCHEMA, "-o", "out", "--holdout", "0"], "--holdout 0.0 is no share to hold out"),
         (["validate", CATALOG, "--schema", SCHEMA, "-o", "out", "--dt", "yesterday"], "YYYY-MM-DD"),
         (["shards", "nowhere"], "holds no output of `attrgan validate`"),
     ],

@@ -46,7 +46,9 @@ def test_the_schema_of_every_set_is_a_valid_one(name: str, data: Path) -> None:
 
 
 def test_options_have_the_types_of_the_training() -> None:
-    assert ours.parse_options(["epochs=3", "adversarial_weight=0.5"]) == {"epochs": 3, "adversarial_weight": 0.5}
+    assert ours.parse_options(["epochs=3"]) == {"epochs": 3, "holdout": 0.03}
+    given = {"adversarial_weight": 0.5, "holdout": 0.1}
+    assert ours.parse_options(["adversarial_weight=0.5", "holdout=0.1"]) == given
     with pytest.raises(InputError, match="--attrgan epochs=many is not an option"):
         ours.parse_options(["epochs=many"])
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attrgan.evaluation.splits import id_hashes, split
+from attrgan.errors import InputError
+from attrgan.evaluation.splits import as_holdout, id_hashes, split
 
 PARTS = ("train", "validation", "calibration", "holdout")
 
@@ -28,6 +30,22 @@ def test_new_rows_never_move_a_row_in_or_out_of_holdout():
     after = set(many[split(many).holdout])
     assert before
     assert before == after & set(few)
+
+
+def test_a_smaller_holdout_is_part_of_a_larger_one_and_gives_its_rows_to_training_alone():
+    small, usual, large = (split(ids(2000), share) for share in (0.03, 0.1, 0.3))
+    assert set(small.holdout) < set(usual.holdout) < set(large.holdout)
+    assert 40 < len(small.holdout) < 80
+    assert set(small.train) - set(usual.train) == set(usual.holdout) - set(small.holdout)
+    for name in ("validation", "calibration"):
+        assert set(getattr(small, name)) == set(getattr(usual, name)) == set(getattr(large, name))
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 0.009, 0.51, 10, float("nan")])
+def test_what_is_no_share_to_hold_out_is_one_sentence(share):
+    assert as_holdout(0.5) == 0.5
+    with pytest.raises(InputError, match=f"--holdout {share} is no share to hold out: expected from 0.01 to 0.5"):
+        as_holdout(share)
 
 
 def test_the_order_of_rows_does_not_matter():

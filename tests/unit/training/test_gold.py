@@ -46,6 +46,8 @@ def test_answers_of_the_queue_fill_empty_cells_of_training_rows_only():
     others = len(empty("colour")) - len(filled)
     assert (gold.counts["trained"], gold.counts["set_aside"]) == (len(filled), others)
     pd.testing.assert_frame_equal(gold.frame.drop(columns="colour"), FRAME.drop(columns="colour"))
+    gold = Gold.of(FRAME, SCHEMA, answers("colour", empty("colour")), holdout=0.3)
+    assert not gold.frame["colour"].iloc[empty("colour", split(FRAME["sku"], 0.3).holdout)].notna().any()
 
 
 def test_a_sellers_own_value_wins_and_what_contradicts_it_is_counted():

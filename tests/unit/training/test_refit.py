@@ -70,6 +70,16 @@ def test_its_rows_are_all_but_the_holdout_which_alone_stays_unseen(once, twice):
     assert np.flatnonzero(~was_used(twice, frame["sku"])).tolist() == parts.holdout.tolist()
 
 
+def test_a_smaller_holdout_leaves_more_rows_to_learn_from(tmp_path):
+    folder = run(tmp_path, dataclasses.replace(TWICE, epochs=1, holdout=0.03))
+    ids = items()["sku"]
+    held_out = split(ids, 0.03).holdout
+    assert 0 < len(held_out) < len(split(ids).holdout) / 2
+    assert np.flatnonzero(~was_used(folder, ids)).tolist() == held_out.tolist()
+    assert read(folder, "metrics.json")["refit"]["rows"] == len(ids) - len(held_out)
+    assert read(folder, "config.json")["options"]["holdout"] == 0.03
+
+
 def test_values_that_only_rows_set_aside_have_become_known_those_of_the_holdout_do_not(tmp_path):
     frame = items()
     parts = split(frame["sku"])
