@@ -42,13 +42,12 @@ _DECISIONS = "decisions"
 
 @dataclass(frozen=True)
 class Work:
-    """What every actor is told."""
+    """What every actor is told; `environment`: the settings that lead to pictures and the object store."""
 
     rows: ParquetRows
     job: Job
     parts: str
-    media_root: str
-    media_hosts: tuple[str, ...]
+    environment: dict[str, str]
 
 
 class Worker:
@@ -58,8 +57,7 @@ class Worker:
         import ray
 
         self.work = work
-        os.environ["ATTRGAN__MEDIA_ROOT"] = work.media_root
-        os.environ["ATTRGAN__MEDIA_HOSTS"] = json.dumps(work.media_hosts)
+        os.environ.update(work.environment)
         settings.cache_clear()
         self.model = _load(ray.get(model))
 
@@ -101,11 +99,9 @@ def on_ray(
     parts = _place_of_parts(stage, out)
     try:
         readable = rows if isinstance(rows, ParquetRows) else _as_parquet(rows, parts, model)
-        limits = settings()
-        media_root = str(Path(limits.media_root).resolve())
         if job.cache_place and (cache := storage.local_path(job.cache_place)):
             job = replace(job, cache_place=str(cache.resolve()))
-        work = Work(readable, job, parts, media_root, tuple(limits.media_hosts))
+        work = Work(readable, job, parts, _environment())
         starts = range(first, max(last, first + 1), CHUNK_ROWS)
         chunks = [{"first": start, "last": min(start + CHUNK_ROWS, last)} for start in starts]
         with _cluster(ray):
@@ -117,6 +113,15 @@ def on_ray(
     for start in starts:
         total = complete.add(total, found[start])
     return total
+
+
+def _environment() -> dict[str, str]:
+    """The settings of this run that an actor needs, as variables; credentials are those of its node."""
+    of = settings()
+    found = {"ATTRGAN__MEDIA_ROOT": str(Path(of.media_root).resolve()),
+             "ATTRGAN__MEDIA_HOSTS": json.dumps(list(of.media_hosts))}  # fmt: skip
+    store = of.s3.model_dump(exclude={"airflow_conn_id"}, exclude_none=True)
+    return found | {f"ATTRGAN__S3__{name.upper()}": str(value) for name, value in store.items()}
 
 
 def part_of(parts: str, first: int) -> str:

@@ -65,7 +65,7 @@ def step(
 
     Args:
         verb: name of the verb, as on the command line.
-        out: folder (path or URL) of the outputs.
+        out: folder (path or URL) of the outputs; those of an earlier step of the verb there are replaced, all of them.
         work: does the work; what it writes into the folder it is given becomes the output.
         inputs: name → place of everything that is read; hashed into the manifest.
         arguments: what else decides the result (options, settings, versions), as plain data.
@@ -85,7 +85,8 @@ def step(
 
     telemetry.begins(verb, run_id, arguments or {}, str(out))
     started = time.perf_counter()
-    with storage.staged(out) as stage:
+    earlier = before["outputs"] if before and before["verb"] == verb else ()
+    with storage.staged(out, earlier) as stage:
         result = work(stage)
         manifest = {
             "verb": verb,

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -141,8 +141,12 @@ def on_disk(place: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def staged(out: str | Path) -> Iterator[Path]:
-    """A local folder whose files move to `out` when the block ends well, and vanish when it does not."""
+def staged(out: str | Path, earlier: Iterable[str] = ()) -> Iterator[Path]:
+    """A local folder whose files move to `out` when the block ends well, and vanish when it does not.
+
+    Args:
+        earlier: files below `out` that these are instead of; those that are not made anew are removed.
+    """
     fs, path = filesystem(out)
     target = beside = local_path(out)
     if target and not target.is_dir():  # one that is there may be a volume, into which nothing moves from beside it
@@ -154,6 +158,9 @@ def staged(out: str | Path) -> Iterator[Path]:
         made = sorted((f for f in stage.rglob("*") if f.is_file()), key=lambda f: (f.name == MANIFEST, str(f)))
         if stage / MANIFEST in made:  # an earlier one says nothing about what is moved now
             _remove(fs, join(path, MANIFEST))
+        for name in set(earlier) - {file.relative_to(stage).as_posix() for file in made}:
+            if ".." not in name.split("/"):
+                _remove(fs, join(path, name))
         for file in made:
             destination = join(path, file.relative_to(stage).as_posix())
             if target:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import s3_server
 
 from attrgan import api
 from attrgan.completion import engines, on_ray
@@ -32,6 +33,8 @@ def cluster(tmp_path_factory):
     variables = pytest.MonkeyPatch()
     variables.setenv("PYTHONPATH", os.pathsep.join([str(SMALLEST.parents[1]), *filter(None, sys.path)]))
     variables.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in s3_server.CREDENTIALS.items():
+        variables.setenv(name, value)
     from ray.cluster_utils import Cluster
 
     before = set(psutil.Process().children(recursive=True))
@@ -63,7 +66,12 @@ def rows(out: Path, name: str):
 
 
 @pytest.mark.slow
-def test_the_rows_of_two_nodes_are_those_of_one_machine_to_the_last_digit(cluster, catalog, tiny_model, tmp_path):
+def test_the_rows_of_two_nodes_are_those_of_one_machine_to_the_last_digit(
+    cluster, catalog, tiny_model, bucket, tmp_path
+):
+    """Where the object store is, nodes learn from the settings of the run; they have credentials of their own."""
+    fs, place = storage.filesystem(bucket)
+    fs.put_file(catalog, f"{place}/valid.parquet")
     options = {"samples": 2, "run_id": "r1"}
     local = api.complete(catalog, str(tiny_model), str(tmp_path / "local"), features=str(tmp_path / "a"), **options)
     nodes: set[str] = set()
@@ -75,12 +83,13 @@ def test_the_rows_of_two_nodes_are_those_of_one_machine_to_the_last_digit(cluste
             time.sleep(0.1)
 
     there = api.complete(
-        catalog, str(tiny_model), str(tmp_path / "ray"), features=str(tmp_path / "b"), engine="ray",
+        f"{bucket}/valid.parquet", str(tiny_model), f"{bucket}/ray", features=str(tmp_path / "b"), engine="ray",
         progress=both_are_at_work, **options,
     )  # fmt: skip
     assert nodes == {node.node_id for node in cluster.workers}, "both nodes held the model"
     assert there["counts"] == local["counts"]
     assert there["outputs"] == local["outputs"], "nothing of the parts is left"
+    fs.get(f"{place}/ray", str(tmp_path / "ray"), recursive=True)
     for name in ("completed", "completions", "samples"):
         assert rows(tmp_path / "ray", name).equals(rows(tmp_path / "local", name)), name
     assert kept(tmp_path / "b") == kept(tmp_path / "a"), "the same decisions are kept"

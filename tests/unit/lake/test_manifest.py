@@ -54,6 +54,29 @@ def test_whatever_decides_the_result_makes_it_another_step(tmp_path, work, read,
     assert work.times == 2
 
 
+@pytest.mark.parametrize(("verb", "left"), [("v", ["kept.txt"]), ("w", ["kept.txt", "x.txt"])])
+def test_a_step_replaces_all_that_the_verb_left_there_and_nothing_else(tmp_path, work, read, verb, left):
+    out = tmp_path / "out"
+    step("v", out, work, inputs=read, run_id="r1")
+    (out / "kept.txt").write_text("somebody else's")
+
+    def another(stage):
+        (stage / "y.txt").write_text("y")
+        return Result({})
+
+    step(verb, out, another, inputs=read)
+    assert sorted(f.name for f in out.iterdir()) == sorted([*left, "manifest.json", "y.txt"])
+
+
+def test_an_earlier_manifest_names_nothing_outside_its_folder(tmp_path, work, read):
+    out = tmp_path / "out"
+    step("v", out, work, inputs=read, run_id="r1")
+    before = manifest.read(out) | {"outputs": ["../in.txt", "a/../../in.txt", str(tmp_path / "in.txt"), "gone.txt"]}
+    (out / "manifest.json").write_text(json.dumps(before))
+    step("v", out, work, inputs=read, run_id="r2")
+    assert (tmp_path / "in.txt").exists()
+
+
 def test_without_a_run_id_every_step_is_a_run_of_its_own(tmp_path, work, read):
     first = step("v", tmp_path / "out", work, inputs=read)
     second = step("v", tmp_path / "out", work, inputs=read)
