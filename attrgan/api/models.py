@@ -218,7 +218,7 @@ def _ended_with(log: Path, outcome: dict[str, Any]) -> dict[str, float]:
     """The figures a training ended with: its last losses, the best validation loss, its epochs."""
     steps = [record for line in log.read_text(encoding="utf-8").splitlines() if "step" in (record := json.loads(line))]
     losses = {name: steps[-1][name] for name in ("loss_d", "loss_g")} if steps else {}
-    return losses | {name: outcome[name] for name in ("validation_loss", "epochs")}
+    return losses | {n: outcome[n] for n in ("validation_loss", "epochs") if outcome[n] is not None}
 
 
 def _name_unread(schema: Schema, say: Callable[[str], None]) -> None:

@@ -13,6 +13,8 @@ import pandas as pd
 from attrgan.schema import Schema
 
 Missing = Literal["mcar", "mar", "mnar"]
+MOST_ROUNDS = 100
+"""In which chances are brought to their mean rate."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,13 @@ def at_rate(
             rare = cells if attribute.kind == "numeric" else -cells.map(cells.value_counts())
             weight[:, i] = 0.25 + 1.5 * rare.rank(pct=True).fillna(0.5).to_numpy(float)
     weight *= known.sum(0) / np.maximum((weight * known).sum(0), 1e-9)  # a mean of 1 over the known cells of each
-    return mask_of(known & (rng.random(known.shape) < np.clip(rate * weight, 0, 1)), schema)
+    chance = rate * weight
+    for _ in range(MOST_ROUNDS):  # what a chance cannot have beyond 1 the others of the attribute get
+        if (chance <= 1).all():
+            break
+        chance = np.minimum(chance, 1)
+        chance *= rate * known.sum(0) / np.maximum((chance * known).sum(0), 1e-9)
+    return mask_of(known & (rng.random(known.shape) < chance), schema)
 
 
 def for_training(known: np.ndarray, schema: Schema, rng: np.random.Generator) -> Mask:

@@ -213,11 +213,13 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: 
 def coverage_at(confidence: np.ndarray, right: np.ndarray, precision: float = 0.95) -> float:
     """The largest share of cells, taken from the most confident on, whose running precision is at least `precision`.
 
+    Cells of equal confidence stand or fall together: no threshold tells them apart.
     Searched in hindsight on the scored cells themselves: a figure to compare models by, never a promise.
     """
     order = np.argsort(-confidence, kind="stable")
     running = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    good = np.flatnonzero(running >= precision)
+    ends = np.append(np.diff(confidence[order]) != 0, True)
+    good = np.flatnonzero((running >= precision) & ends[: len(order)])
     return float((good[-1] + 1) / len(order)) if len(good) else 0.0
 
 

@@ -18,7 +18,7 @@ from attrgan.model.attribution import explain
 from attrgan.model.folder import read, write
 from attrgan.model.generator import Generator, Hidden, Output, encode_strings
 from attrgan.model.inputs import Inputs, batch, build, place, tensor
-from attrgan.model.neighbours import Index
+from attrgan.model.neighbours import Index, values_of
 from attrgan.model.prediction import Prediction, join, no_answer, recalibrated
 from attrgan.model.regression import TextRegression
 from attrgan.model.vocabulary import MAX_PHRASE, Vocabulary
@@ -197,8 +197,9 @@ class CompletionModel:
         """The neighbours of each row that have the chosen value, with their cosines."""
         if self.index is None or inputs.neighbours is None:
             return [[] for _ in rows]
-        positions, cosines, codes = (part[rows] for part in inputs.neighbours)
-        agree = codes[:, :, list(self.vocabulary.values).index(name)] == best[:, None]
+        column = list(self.vocabulary.values).index(name)
+        positions, cosines = inputs.neighbours[0][rows], inputs.neighbours[1][rows]
+        agree = values_of(positions, inputs.neighbours[2][:, [column]])[..., 0] == best[:, None]
         found: list[list[tuple[str, float]]] = [[] for _ in rows]
         each = zip(np.nonzero(agree)[0].tolist(), positions[agree].tolist(), cosines[agree].tolist(), strict=True)
         for i, position, cosine in each:

@@ -15,9 +15,10 @@ from attrgan.features import sequence, text
 from attrgan.lake.cells import members_of
 from attrgan.model import matches
 from attrgan.model.matches import Matches
-from attrgan.model.neighbours import retrieval_vectors
+from attrgan.model.neighbours import retrieval_vectors, values_of
 from attrgan.model.spelling import Spelling
 from attrgan.model.vocabulary import (
+    FARTHEST,
     MAX_PHRASE,
     MOST_FLOAT,
     Values,
@@ -59,8 +60,8 @@ class Inputs:
         repeats: int64 (3, r), sorted by row: row, a span that spells what an earlier one of the row does, and the first
             that does; a span is its first token · MAX_PHRASE + its length − 1.
         retrieval: float32 (N, R), from `retrieval_vectors`.
-        neighbours: positions in the index (N, K), −1 for none, their cosines (N, K) and values (N, K, C); None before
-            there is an index.
+        neighbours: positions in the index (N, K), −1 for none, their cosines (N, K), and its values (n, C); None
+            before there is an index.
         said: float32 (N, M): what the text says of each number (`regression.py`), NaN without text or regression.
     """
 
@@ -85,13 +86,6 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.codes)
-
-    def has_strangers(self, rows: np.ndarray, vocabulary: Vocabulary) -> bool:
-        """Whether any of the rows has a value outside the vocabulary."""
-        known = vocabulary.values | vocabulary.conditions
-        codes = dict(zip(known, self.codes[rows].T, strict=True))
-        codes |= {name: members[_ragged(at, rows)[0]] for name, (members, at) in self.sets.items()}
-        return any(bool((codes[name] >= len(v.values)).any()) for name, v in known.items())
 
 
 def build(
@@ -184,7 +178,7 @@ def _sequence(
     width = fitted["edges"].shape[0]
     numeric = width // len(sequence.STATISTICS)
     steps = flat(features[f"sequence.{name}.number"]).reshape(-1, max(numeric, 1))
-    steps = (np.arcsinh(steps) - fitted["centre"]) / fitted["scale"]
+    steps = np.clip((np.arcsinh(steps) - fitted["centre"]) / fitted["scale"], -FARTHEST, FARTHEST)
     hashed = flat(features[f"sequence.{name}.hash"])
     known = fitted["hashed"]
     position = np.minimum(np.searchsorted(known, hashed), max(len(known) - 1, 0))
@@ -279,8 +273,8 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
     weight = np.where(wide > 0, vocabulary.idf[wide], 0)
     row_of = np.repeat(np.arange(len(rows)), wide_counts)
     norm = np.sqrt(np.bincount(row_of, weights=weight**2, minlength=len(rows)))[row_of]
-    nothing = np.zeros((len(inputs), 0, inputs.codes.shape[1]), np.int64)
-    near = inputs.neighbours or (nothing[..., 0], nothing[..., 0].astype(np.float32), nothing)
+    nothing = np.zeros((len(inputs), 0), np.int64)
+    positions, cosines, values = inputs.neighbours or (nothing, nothing.astype(np.float32), inputs.codes[:0])
     places = inputs.matches
     match_row, match_at = matches.pairs(rows, places.row)
     copies = inputs.copies
@@ -303,8 +297,8 @@ def batch(inputs: Inputs, rows: np.ndarray, vocabulary: Vocabulary) -> Batch:
         wide_offsets=tensor(np.concatenate([[0], np.cumsum(wide_counts)])),
         vectors={name: tensor(vectors[rows]) for name, (vectors, _) in inputs.vectors.items()},
         vector_mask={name: tensor(present[rows]) for name, (_, present) in inputs.vectors.items()},
-        neighbour_codes=tensor(near[2][rows]),
-        neighbour_cosines=tensor(near[1][rows]),
+        neighbour_codes=tensor(values_of(positions[rows], values)),
+        neighbour_cosines=tensor(cosines[rows]),
         word_vector=None if inputs.word_vectors is None else tensor(inputs.word_vectors[at]).float(),
         steps={name: _steps(*group, rows) for name, group in inputs.sequences.items()},
         match_row=tensor(match_row),

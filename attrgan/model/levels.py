@@ -106,9 +106,10 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 def piecewise(numbers: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
     """Piecewise-linear encoding (Gorishniy et al., 2022): numbers (B, M), edges (M, E) → (B, M, E); NaN → zeros.
 
-    The last place says that the number is known.
+    The last place says that the number is known. Between edges that are equal it is a step, as narrow in small units.
     """
     low, high = edges[:, :-1], edges[:, 1:]
-    inside = (numbers[..., None] - low) / (high - low).clamp(min=1e-6)
+    step = 1e-6 * (edges[:, -1:] - edges[:, :1]).clamp(1e-30, 1)
+    inside = (numbers[..., None] - low) / torch.maximum(high - low, step)
     known = (~numbers.isnan()).float()[..., None]
     return torch.cat([inside.nan_to_num().clamp(0, 1) * known, known], -1)

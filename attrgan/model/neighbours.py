@@ -67,10 +67,8 @@ class Index:
     def look_up(
         self, vectors: np.ndarray, trained: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`find`, and the found items' values int64 (N, NEIGHBOURS, C), −1 where there is none."""
-        positions, cosines = self.find(vectors, trained)
-        codes = self.codes[positions] if len(self.codes) else np.zeros((*positions.shape, self.codes.shape[1]))
-        return positions, cosines, np.where(positions[..., None] >= 0, codes, -1).astype(np.int64)
+        """`find`, and `codes`: the found items' values are `values_of` both."""
+        return *self.find(vectors, trained), self.codes
 
     def find(self, vectors: np.ndarray, trained: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The nearest items of each vector.
@@ -101,6 +99,13 @@ class Index:
             positions[start : start + CHUNK, :k] = np.where(product > 0, best, -1)
             cosines[start : start + CHUNK, :k] = np.maximum(product / SCALE**2, 0)
         return positions, cosines
+
+
+def values_of(positions: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """int64 (N, K, C): the values, of `codes` (n, C), of the items at the positions (N, K), −1 where there is none."""
+    if not len(codes):
+        return np.full((*positions.shape, codes.shape[1]), -1, np.int64)
+    return np.where(positions[..., None] >= 0, codes[positions], -1).astype(np.int64)
 
 
 def _distinct(vectors: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

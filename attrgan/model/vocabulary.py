@@ -39,6 +39,8 @@ EXACT = 0.02
 VECTORS = {"language": "language.sentence", "image": "image.vector"}
 """Pretrained level → the feature column that holds one vector per item (made of parts, as its encoder says)."""
 MAX_COMPONENTS, MAX_FIT = 256, 4000
+FARTHEST = 20.0
+"""Standard deviations beyond which a component or a step is no farther: nothing so far out was trained on."""
 
 
 @dataclass(frozen=True)
@@ -352,7 +354,8 @@ def _fit_vectors(features: pa.Table, level: str) -> dict[str, dict[str, np.ndarr
     """Per part of a level's vector: where it lies, centre, and principal components (K, P); none without items.
 
     Components keep their relative variances (small ones are noise, and whitening would make them as loud as the others)
-    and are scaled so that an item's K numbers have unit variance on average.
+    and are scaled so that an item's K numbers have unit variance on average. What never varies among the training rows
+    (a colour that no picture shows) has no part in them: nothing was learned of it.
     """
     rows = item_vectors(features, level)[0]
     if len(rows) < 2:
@@ -363,6 +366,7 @@ def _fit_vectors(features: pa.Table, level: str) -> dict[str, dict[str, np.ndarr
     for part, width in widths.items():
         column = sample[:, start : start + width]
         centre, spread = column.mean(0), column.std(0) + 1e-6
+        spread[spread < 2e-6 + 1e-5 * spread.max()] = np.inf
         _, values, components = np.linalg.svd((column - centre) / spread, full_matrices=False)
         kept = min(MAX_COMPONENTS, len(values))
         scale = np.sqrt((values[:kept] ** 2).mean() / len(sample)) + 1e-6
@@ -388,7 +392,8 @@ def fitted_vectors(features: pa.Table, name: str, fitted: dict[str, np.ndarray])
     components, start = fitted["components"], int(fitted["start"][0])
     result = np.zeros((features.num_rows, len(components)), np.float32)
     if len(found):
-        result[present] = (found[:, start : start + components.shape[1]] - fitted["centre"]) @ components.T
+        projected = (found[:, start : start + components.shape[1]] - fitted["centre"]) @ components.T
+        result[present] = np.clip(projected, -FARTHEST, FARTHEST)
     return result, present
 
 

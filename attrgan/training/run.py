@@ -100,7 +100,7 @@ class Run:
             stopped = self._epochs()
         self.trainer.average.load_state_dict(self.best)
         return {
-            "validation_loss": self.at.best, "best_epoch": self.at.best_epoch,
+            "validation_loss": self.at.best if np.isfinite(self.at.best) else None, "best_epoch": self.at.best_epoch,
             "epochs": self.at.epoch, "stopped": stopped,
         }  # fmt: skip
 
@@ -158,11 +158,11 @@ class Run:
         return self.termination.asked, due, late
 
     def _validate(self) -> None:
-        if not len(self.trainer.data.parts.validation):
-            self.at.best_epoch, self.best = self.at.epoch, deepcopy(self.trainer.average.state_dict())
-            return
         loss = validation.loss(self.trainer) if self.workers.first else 0.0
         (loss,) = self.workers.total([loss])  # the others hear it, and so decide alike
+        if np.isnan(loss):
+            self.at.best_epoch, self.best = self.at.epoch, deepcopy(self.trainer.average.state_dict())
+            return
         self._record({"epoch": self.at.epoch, "validation_loss": loss})
         if loss < self.at.best:
             self.at.best, self.at.best_epoch = loss, self.at.epoch
@@ -225,12 +225,14 @@ class Run:
     def _interrupt(self) -> None:
         """Ends the run, once the first process has written."""
         self.workers.total([0])
-        place = "no checkpoint was asked for"
+        left = "no checkpoint was asked for, what was learned is lost"
         if self.checkpoints:
-            place = f"a checkpoint is in {self.checkpoints.place}"
+            left = (
+                f"a checkpoint is in {self.checkpoints.place}; the same command with --resume goes on from the last one"
+            )
         elif not self.workers.first:
-            place = "the first process says where its checkpoint is"
+            left = "the first process says where its checkpoint is"
         raise Interrupted(
             f"training was interrupted (SIGTERM) after step {self.at.step} of {self.trainer.steps} in epoch "
-            f"{self.after + self.at.epoch}: {place}; the same command with --resume goes on from the last one"
+            f"{self.after + self.at.epoch}: {left}"
         )

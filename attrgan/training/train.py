@@ -209,7 +209,7 @@ def _calibrate(trainer: Trainer, gold: Gold) -> None:
             numbers = model.vocabulary.numbers[name]
             model.estimate[name] = calibration.choose_estimate(at, np.concatenate(right), numbers)
     data, seed = trainer.data, [trainer.options.seed, CALIBRATION_CELLS]
-    cells = _weighed(trainer, _score(model, data, data.parts.calibration, seed))
+    cells = _weighed(trainer, gold.received, _score(model, data, data.parts.calibration, seed))
     options, same_catalog = trainer.options, trainer.origin is not None and trainer.origin.knows(schema)
     cells, labels = gold.calibration_cells(model, trainer.data.features, cells, same_catalog)
     model.recalibration, promises = promise.calibrate(cells, schema, options.seed, options.calibrate_for)
@@ -218,16 +218,19 @@ def _calibrate(trainer: Trainer, gold: Gold) -> None:
         model.calibration[name] = fitted | promised | labels[name]
 
 
-def _weighed(trainer: Trainer, cells: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Calibration cells with the column `weight`: how like the empty cells of the catalog each is."""
+def _weighed(trainer: Trainer, received: pd.DataFrame, cells: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Calibration cells with the column `weight`: how like the empty cells of the catalog, as received, each is.
+
+    What people answered is still empty there: it is completed like the others.
+    """
     data, schema = trainer.data, trainer.schema
-    wanted = wanted_cells(data.frame, schema)
+    wanted = wanted_cells(received, schema)
     learn = np.concatenate([data.parts.train, data.parts.validation])
     found = {}
     for i, name in enumerate(schema.attributes):
         if name in cells:
             ask = data.parts.calibration[cells[name]["row"].to_numpy()]
-            weight = missingness.weights(data.frame, schema, name, wanted[:, i], learn, ask)
+            weight = missingness.weights(received, schema, name, wanted[:, i], learn, ask)
             found[name] = cells[name].assign(weight=weight)
     return found
 

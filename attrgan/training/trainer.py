@@ -25,7 +25,7 @@ from attrgan.evaluation.splits import HOLDOUT, Split, id_hashes, split
 from attrgan.model.completion_model import CompletionModel
 from attrgan.model.discriminator import Discriminator
 from attrgan.model.folder import FORMAT
-from attrgan.model.generator import Generator, Output, Size
+from attrgan.model.generator import Generator, Output, Size, encode_strings
 from attrgan.model.inputs import Batch, Inputs, batch, tensor
 from attrgan.model.neighbours import Index
 from attrgan.model.regression import TextRegression
@@ -135,7 +135,7 @@ class Trainer:
             if origin:
                 self.vocabulary = transfer.inherit(self.vocabulary, schema, origin)
         else:
-            self.vocabulary, index, regression, said, self.has_strangers = _receive(workers)
+            self.vocabulary, index, regression, said = _receive(workers)
         self.generator = Generator(schema, self.vocabulary, options.size)
         numbers = frame[list(self.vocabulary.numbers)].iloc[parts.train].to_numpy(np.float64)
         scores = self.generator.numbers.standardise(numbers)
@@ -153,8 +153,7 @@ class Trainer:
         if workers.first:
             ids = [str(i) for i in frame[schema.id].iloc[parts.train]]
             index = Index.of(inputs, parts.train, ids, self.vocabulary)
-            self.has_strangers = inputs.has_strangers(parts.train, self.vocabulary)
-            _send(workers, self.vocabulary, index, regression, said, self.has_strangers)
+            _send(workers, self.vocabulary, index, regression, said)
         self._look_up(index)
         own = parts.train if self.own is None else self.own
         # a training row hears a regression that has not seen it
@@ -283,7 +282,7 @@ class Trainer:
         hidden.text = None if draws.text is None else tensor(draws.text)
         dropped = {level: tensor(of) for level, of in draws.levels.items()}
         hidden.levels = {name: dropped[name.split()[0]] for name in self.generator.vectors}
-        output = self.generator(tensors, hidden, draws.z, self._train_strangers())
+        output = self.generator(tensors, hidden, draws.z, self._strangers(tensors))
         target = losses.targets(tensors, self.generator, torch.ones_like(hidden.cells), hidden.unlisted)
         target.unlisted = {name: tensor(of) for name, of in draws.composed.items()}
         loss, _, cells = losses.supervised(output, target)
@@ -327,11 +326,23 @@ class Trainer:
         for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(now, 1 - decay)
 
-    def _train_strangers(self) -> torch.Tensor | None:
-        """Embeddings of values outside the vocabulary, where training rows have any (past the cap on values)."""
-        if not self.has_strangers:
+    def _strangers(self, items: Batch) -> torch.Tensor | None:
+        """Embeddings of the items' values outside the vocabulary (past the cap on values); their codes now lead there.
+
+        A catalog may have most of its model numbers out there, a batch has a few.
+        """
+        generator, strings = self.generator, self.data.inputs.strangers
+        sizes = dict(zip([*generator.categorical, *generator.conditions], generator.value_sizes, strict=True))
+        columns = dict(zip(sizes, items.codes.unbind(1), strict=True)) | items.sets
+        outside = {name: columns[name] >= size for name, size in sizes.items()}
+        if not any(bool(there.any()) for there in outside.values()):
             return None
-        return CompletionModel(self.schema, self.vocabulary, self.generator).strangers(self.data.inputs)
+        found = torch.cat([columns[name][there] - sizes[name] for name, there in outside.items()])
+        once, which = found.unique(return_inverse=True)
+        parts = which.split([int(there.sum()) for there in outside.values()])
+        for (name, there), part in zip(outside.items(), parts, strict=True):
+            columns[name][there] = sizes[name] + part
+        return generator.embed_strings(*encode_strings([strings[i] for i in once.tolist()], self.vocabulary))
 
     # --- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -376,7 +387,8 @@ class Trainer:
             self.noise.set_state(states["shared"].clone())
 
     def fingerprint(self) -> str:
-        """What a checkpoint must share with this training to be gone on from: options, origin, schema and rows."""
+        """What a checkpoint must share with this training to be gone on from: options, origin, schema, rows and their
+        parts."""
         decides = asdict(self.options) | {
             "max_minutes": None,
             "log_every": None,
@@ -386,27 +398,28 @@ class Trainer:
         if self.origin:
             decides["started_from"] = self.origin.model.version
         digest = hashlib.sha256(json.dumps([decides, self.schema.hash, self.vocabulary.strings()]).encode())
-        inputs = self.data.inputs
+        inputs, parts = self.data.inputs, self.data.parts
         members = [array for of in inputs.sets.values() for array in of]
         texts = (inputs.tokens["hash"], inputs.tokens["look"], inputs.token_offsets, inputs.wide)
-        for array in (inputs.codes, *members, inputs.numbers, *texts):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        levels = [array for of in (*inputs.sequences.values(), *inputs.vectors.values()) for array in of]
+        levels += [] if inputs.word_vectors is None else [inputs.word_vectors]
+        served = [parts.train, parts.validation, parts.calibration, parts.holdout]
+        ids = id_hashes(self.data.frame[self.schema.id])
+        for array in (inputs.codes, *members, inputs.numbers, *texts, *levels, *served, ids):
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
 
-def _send(
-    workers: Workers, vocabulary: Vocabulary, index: Index, regression: TextRegression, said: np.ndarray,
-    has_strangers: bool,
-) -> None:  # fmt: skip
+def _send(workers: Workers, vocabulary: Vocabulary, index: Index, regression: TextRegression, said: np.ndarray) -> None:
     """What the other processes cannot know from their own rows."""
     if workers.count > 1:
         arrays = {f"vocabulary.{k}": np.ascontiguousarray(v) for k, v in vocabulary.arrays().items()}
         arrays |= {f"regression.{k}": v for k, v in regression.arrays().items()} | {"said": said}
         workers.send(save_arrays(arrays | {"index.vectors": index.vectors, "index.codes": index.codes}))
-        workers.tell({"strings": vocabulary.strings(), "ids": index.ids, "has_strangers": has_strangers})
+        workers.tell({"strings": vocabulary.strings(), "ids": index.ids})
 
 
-def _receive(workers: Workers) -> tuple[Vocabulary, Index, TextRegression, np.ndarray, bool]:
+def _receive(workers: Workers) -> tuple[Vocabulary, Index, TextRegression, np.ndarray]:
     arrays, told = load_arrays(workers.send()), workers.tell()
     of_vocabulary, of_regression = (
         {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
@@ -414,4 +427,4 @@ def _receive(workers: Workers) -> tuple[Vocabulary, Index, TextRegression, np.nd
     )
     index = Index(arrays["index.vectors"], arrays["index.codes"], told["ids"])
     vocabulary = Vocabulary.restore(told["strings"], of_vocabulary)
-    return vocabulary, index, TextRegression(**of_regression), arrays["said"], told["has_strangers"]
+    return vocabulary, index, TextRegression(**of_regression), arrays["said"]

@@ -49,16 +49,20 @@ def _masks(trainer: "Trainer") -> list[Mask]:
 
 
 def loss(trainer: "Trainer") -> float:
-    """Mean negative log-likelihood of the validation cells, each attribute counting alike, at the best temperature.
+    """Mean negative log-likelihood of the validation cells, each attribute counting alike, at the best temperature;
+    not a number where no validation row knows a cell.
 
     Temperatures are fitted after training: an epoch that is right more often must not lose for being too sure.
     """
     found = [(cost(trainer, name), *cells) for name, cells in scores(trainer).items() if cells[1]]
 
+    if not found:
+        return float("nan")
+
     def at(temperature: float) -> float:
         each = [np.concatenate([of(s / temperature, r) for s, r in zip(logits, right, strict=True)])
                 for of, logits, right in found]  # fmt: skip
-        return float(np.mean([cells.mean() for cells in each])) if each else 0.0
+        return float(np.mean([cells.mean() for cells in each]))
 
     return min(at(temperature) for temperature in TEMPERATURES)
 

@@ -92,7 +92,7 @@ def test_a_tie_holds_both_ways_and_through_others_with_their_sequences():
 
 
 @pytest.mark.parametrize("missing", ["mcar", "mar", "mnar"])
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.9])
 def test_however_cells_go_missing_the_mean_rate_is_the_same(missing, rate):
     rng = np.random.default_rng(7)
     n = 20_000

@@ -57,6 +57,15 @@ def test_coverage_and_calibration_error_of_a_case_done_by_hand():
     assert metrics.expected_calibration_error(confidence, right) == pytest.approx((0.1 + 0.2 + 0.7 + 0.4) / 4)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_cells_of_one_confidence_are_covered_all_or_none_in_whatever_order(order):
+    confidence, right = np.full(100, 0.6), np.arange(100)[::order] < 60
+    assert metrics.coverage_at(confidence, right) == 0.0
+    assert metrics.coverage_at(confidence, right, 0.6) == 1.0
+    assert metrics.coverage_at(np.append(confidence, 0.9), np.append(right, True)) == pytest.approx(1 / 101)
+    assert metrics.coverage_at(np.empty(0), np.empty(0, bool)) == 0.0
+
+
 def test_few_cells_have_a_calibration_error_though_every_confidence_is_right():
     """What chance alone makes of it, against what it is on average over many such samples."""
     rng = np.random.default_rng(0)

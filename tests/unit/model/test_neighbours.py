@@ -8,7 +8,7 @@ from small_catalog import SCHEMA, frame
 
 from attrgan.completion.complete import completions
 from attrgan.features import cache
-from attrgan.model.neighbours import NEIGHBOURS, SCALE, Index
+from attrgan.model.neighbours import NEIGHBOURS, SCALE, Index, values_of
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_the_nearest_comes_first_and_there_are_no_more_than_there_are():
     assert (positions[0, 2:] == -1).all(), "an item at a right angle is no neighbour"
     assert positions.shape == (1, NEIGHBOURS)
     assert cosines[0, 0] > cosines[0, 1] > 0 == cosines[0, 2]
-    assert codes[0, :3, 0].tolist() == [0, 1, -1]
+    assert values_of(positions, codes)[0, :3, 0].tolist() == [0, 1, -1]
 
 
 def test_an_item_of_the_training_finds_neither_itself_nor_its_duplicate():
@@ -48,7 +48,7 @@ def test_an_item_without_text_has_no_neighbours(small_model, items):
     bare = items.assign(title=None, description=None)
     found = small_model.inputs(bare, cache.encode(bare, SCHEMA)).neighbours
     assert (found[0] == -1).all()
-    assert (found[2] == -1).all()
+    assert (values_of(found[0], found[2]) == -1).all()
 
 
 def test_an_empty_index_answers(small_model, items):
@@ -56,14 +56,14 @@ def test_an_empty_index_answers(small_model, items):
     positions, cosines, codes = Index.empty(5).look_up(inputs.retrieval)
     assert (positions == -1).all()
     assert (cosines == 0).all()
-    assert codes.shape == (len(items), NEIGHBOURS, 5)
+    assert values_of(positions, codes).shape == (len(items), NEIGHBOURS, 5)
 
 
 def test_what_is_looked_up_does_not_depend_on_the_other_items(small_model, items):
     whole = small_model.inputs(items, cache.encode(items, SCHEMA)).neighbours
     some = items.iloc[5:9].reset_index(drop=True)
     part = small_model.inputs(some, cache.encode(some, SCHEMA)).neighbours
-    for alone, together in zip(part, whole, strict=True):
+    for alone, together in zip(part[:2], whole[:2], strict=True):
         np.testing.assert_array_equal(alone, together[5:9])
 
 

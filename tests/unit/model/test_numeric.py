@@ -6,6 +6,7 @@ import torch
 
 from attrgan.evaluation.calibration import choose_estimate
 from attrgan.model import numeric
+from attrgan.model.levels import piecewise
 from attrgan.model.numeric import NumericHead, correlations, given
 from attrgan.model.vocabulary import Numbers
 from attrgan.schema import Schema
@@ -18,6 +19,12 @@ SCHEMA = Schema.parse({
     },
 })  # fmt: skip
 NAMES = list(SCHEMA.attributes)
+
+
+def test_numbers_are_read_alike_in_whatever_unit():
+    edges, numbers = torch.tensor([[1.0, 2.0, 2.0, 3.0]]), torch.tensor([[1.5], [2.0], [2.1], [float("nan")]])
+    for unit in (1e-9, 1e-3, 1e9):
+        torch.testing.assert_close(piecewise(numbers * unit, edges * unit), piecewise(numbers, edges))
 
 
 @pytest.fixture

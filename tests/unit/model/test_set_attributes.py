@@ -160,8 +160,6 @@ def test_members_of_a_set_are_codes_and_those_nobody_knows_are_strangers(model):
     ]  # fmt: skip
     assert inputs.codes[:, NAMES.index("tags")].tolist() == [0, -1, 0, 0]
     assert inputs.strangers == ["ultraviolet"]
-    assert inputs.has_strangers(np.array([0]), model.vocabulary)
-    assert not inputs.has_strangers(np.array([1, 2, 3]), model.vocabulary)
 
 
 def test_sets_of_one_length_are_filled_as_lists(model):

@@ -4,6 +4,7 @@ import unicodedata
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,17 @@ from small_catalog import SCHEMA, frame
 from attrgan.evaluation.metrics import is_right
 from attrgan.features import cache
 from attrgan.model.inputs import build
-from attrgan.model.vocabulary import BINS, MOST_BINS, Hashes, Numbers, Values, Vocabulary
+from attrgan.model.vocabulary import (
+    BINS,
+    FARTHEST,
+    MOST_BINS,
+    Hashes,
+    Numbers,
+    Values,
+    Vocabulary,
+    _fit_vectors,
+    fitted_vectors,
+)
 from attrgan.schema import Attribute, Schema
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9)
@@ -165,3 +176,18 @@ def test_the_knots_of_numbers_beyond_single_precision_are_finite():
     numbers = Numbers.fit(np.array([1.0, 2.0, 3.0, 1e300, -1e300] * 20), 0.05)
     assert np.isfinite(numbers.edges.astype(np.float32)).all()
     assert set(numbers.value) == {1.0, 2.0, 3.0, 1e300, -1e300}
+
+
+def test_what_no_training_picture_shows_moves_no_component_and_nothing_moves_one_without_end():
+    def features(vectors: np.ndarray) -> pa.Table:
+        return pa.table({"language.sentence": pa.array(list(vectors), pa.large_list(pa.float32()))})
+
+    trained = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
+    trained[:, 4] = 0
+    fitted = _fit_vectors(features(trained), "language")["language"]
+    new = trained[:1].repeat(2, 0)
+    new[1, 4] = 0.3
+    plain, unseen = fitted_vectors(features(new), "language", fitted)[0]
+    np.testing.assert_array_equal(plain, unseen)
+    new[1, 0] = 1e6
+    assert np.abs(fitted_vectors(features(new), "language", fitted)[0]).max() == FARTHEST

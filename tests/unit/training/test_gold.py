@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from small_catalog import OPTIONS, SCHEMA, catalog, with_gaps
 
+from attrgan.evaluation import missingness
 from attrgan.evaluation.splits import split
 from attrgan.features import cache
 from attrgan.lake.cells import to_frame
@@ -117,6 +118,15 @@ def test_thresholds_rest_on_an_audit_where_it_has_enough_cells_else_on_hidden_on
     for name in set(promises) - {"neckline", "tags"}:  # confidences are drawn towards a common map, so they may move
         same = ("temperature", "cells", "known_cells", "labels", "label_counts")
         assert {key: promises[name][key] for key in same} == {key: without[name][key] for key in same}
+
+
+def test_what_is_missing_is_learned_from_the_catalog_as_received(tmp_path, monkeypatch):
+    learned = []
+    monkeypatch.setattr(missingness, "weights", lambda frame, *_: learned.append(frame) or np.ones(len(_[-1])))
+    run(tmp_path / "queue", answers("neckline", empty("neckline")))
+    assert learned
+    for frame in learned:
+        pd.testing.assert_frame_equal(frame, FRAME)
 
 
 def test_answers_of_the_queue_set_no_threshold(models):

@@ -22,6 +22,7 @@ from attrgan.evaluation.splits import split
 from attrgan.features import cache
 from attrgan.lake.cells import to_frame
 from attrgan.model import CompletionModel, spans
+from attrgan.model.inputs import batch
 from attrgan.schema import Schema
 from attrgan.training import checkpoint, losses
 from attrgan.training.distributed import ALONE, Workers, connect
@@ -383,12 +384,50 @@ def test_training_rows_hear_a_regression_that_has_not_seen_them_and_others_the_o
     assert np.corrcoef(heard[both], frame["price"].iloc[both])[0, 1] > 0.7
 
 
-def test_a_checkpoint_of_another_format_is_of_another_training(monkeypatch):
+@pytest.mark.parametrize("other", ["format", "ids", "parts", "sequences", "sentences"])
+def test_a_checkpoint_of_other_items_or_another_format_is_of_another_training(monkeypatch, other):
     frame = items()
     trainer = Trainer(SCHEMA, frame, cache.encode(frame, SCHEMA), OPTIONS)
-    before = trainer.fingerprint()
-    monkeypatch.setattr("attrgan.training.trainer.FORMAT", 0)
+    before, data = trainer.fingerprint(), trainer.data
+    if other == "format":
+        monkeypatch.setattr("attrgan.training.trainer.FORMAT", 0)
+    elif other == "ids":
+        data.frame["sku"] += "-new"
+    elif other == "parts":
+        data.parts = dataclasses.replace(data.parts, train=data.parts.holdout, holdout=data.parts.train)
+    else:
+        arrays = next(iter((data.inputs.sequences if other == "sequences" else data.inputs.vectors).values()))
+        arrays[0][0] += 1
     assert trainer.fingerprint() != before
+
+
+def test_where_no_validation_row_knows_a_cell_the_last_epoch_is_kept(tmp_path):
+    frame = items()
+    frame.loc[split(frame["sku"]).validation, list(SCHEMA.attributes)] = None
+    folder = run(tmp_path, dataclasses.replace(OPTIONS, epochs=3, patience=1), frame)
+    outcome = json.loads((folder / "config.json").read_text(), parse_constant=pytest.fail)["outcome"]
+    assert outcome == {"validation_loss": None, "best_epoch": 3, "epochs": 3, "stopped": "all epochs done"}
+
+
+def test_a_batch_embeds_the_values_outside_the_vocabulary_that_it_has_and_no_others():
+    frame = items()
+    parts = split(frame["sku"])
+    holdout, others = parts.holdout, parts.calibration
+    frame.loc[others, "colour"] = [f"another shade {i}" for i in range(len(others))]
+    frame.loc[holdout, "colour"] = [f"shade {i % 3}" for i in range(len(holdout))]
+    frame.loc[holdout, "tags"] = [f'["new", "mark {i % 2}"]' for i in range(len(holdout))]
+    trainer = Trainer(SCHEMA, frame, cache.encode(frame, SCHEMA), OPTIONS)
+    inputs, vocabulary = trainer.data.inputs, trainer.vocabulary
+    assert trainer._strangers(batch(inputs, parts.train, vocabulary)) is None
+    before, after = batch(inputs, holdout, vocabulary), batch(inputs, holdout, vocabulary)
+    few, every = trainer._strangers(after), trainer.model.strangers(inputs)
+    assert 5 <= len(few) <= len(every) - len(others)
+    column, size = list(vocabulary.values).index("colour"), len(vocabulary.values["colour"].values)
+    torch.testing.assert_close(few[after.codes[:, column] - size], every[before.codes[:, column] - size])
+    size = len(vocabulary.values["tags"].values)
+    outside = before.sets["tags"] >= size
+    torch.testing.assert_close(few[after.sets["tags"][outside] - size], every[before.sets["tags"][outside] - size])
+    assert torch.equal(after.sets["tags"][~outside], before.sets["tags"][~outside])
 
 
 def test_a_batch_in_pieces_has_the_loss_of_the_whole_one(monkeypatch):
