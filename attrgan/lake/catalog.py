@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import fsspec
@@ -104,7 +105,7 @@ def _snapshot(place: str, until: str, id_column: str | None) -> Catalog:
         part = read_catalog(place, dt=date)
         if id_column not in part.table.column_names:
             raise CatalogError(f"{place}/dt={date} has no column {id_column!r}, which the schema names as id")
-        ids = [None if i is None else str(i).strip() for i in part.table[id_column].to_pylist()]
+        ids = [_id_over_dates(i) for i in part.table[id_column].to_pylist()]
         newest = np.array([i is None or i not in seen for i in ids], dtype=bool)
         superseded += int((~newest).sum())
         seen.update(i for i in ids if i is not None)
@@ -115,6 +116,13 @@ def _snapshot(place: str, until: str, id_column: str | None) -> Catalog:
     catalog = _concatenate(parts[::-1])
     catalog.superseded = superseded
     return catalog
+
+
+def _id_over_dates(value: Any) -> str | None:
+    """An id as it is compared with those of other dates, which may hold 1 where this one holds 1.0."""
+    if isinstance(value, float | Decimal) and value == value // 1:
+        value = int(value)
+    return None if value is None else str(value).strip()
 
 
 def deleted(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -178,9 +178,10 @@ def ids_of(table: pa.Table, schema: Schema) -> "pd.Series[str]":
 def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
     """The columns of the schema as the model works on them, one row per item in the table's order.
 
-    Ids and text are strings; categorical and open cells are strings, stripped (`multi`: a sorted JSON list); numeric
-    cells are float64; sequences are lists; unknown is None or NaN. What stands for no value (`unknown_as`,
-    `not_applicable_as`) is unknown or `n/a`; in numbers, which have no `n/a`, unknown.
+    Ids and text are strings, text with the blanks around it, so that offsets are those of the cell; categorical and
+    open cells are strings, stripped (`multi`: a sorted JSON list); numeric cells are float64; sequences are lists;
+    unknown is None or NaN. What stands for no value (`unknown_as`, `not_applicable_as`) is unknown or `n/a`; in
+    numbers, which have no `n/a`, unknown.
 
     Raises:
         CatalogError: as `coerce`; also for cells of a wrong type, and ids that are null or not unique.
@@ -195,7 +196,7 @@ def to_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
             stand_for = schema.attributes[name].sentinels
             frame[name] = pd.Series([canonical_list(v, stand_for) for v in lists_of(column)], dtype=object)
         elif kind == "value":
-            cells, stand_for = _strings(column, nfc=role == "attribute"), {}
+            cells, stand_for = _as_given(column) if role == "text" else _strings(column, nfc=role == "attribute"), {}
             if role == "attribute":
                 stand_for = schema.attributes[name].sentinels
             frame[name] = pd.Series([stand_for.get(c, c) if c else c for c in cells], dtype=object)
@@ -222,9 +223,14 @@ def check_ids(ids: "pd.Series[str]") -> None:
 
 
 def _strings(column: pa.Array, nfc: bool) -> list[str | None]:
-    """The cells as text without the blanks around it; `nfc`: one spelling per value (not for text: offsets)."""
+    """The cells as text without the blanks around it; `nfc`: one spelling per value."""
     texts = (None if v is None else str(v).strip() for v in column.to_pylist())
     return [(unicodedata.normalize("NFC", text) if nfc and text else text) or None for text in texts]
+
+
+def _as_given(column: pa.Array) -> list[str | None]:
+    """The cells as text, None where there is nothing but blanks."""
+    return [text if text.strip() else None for text in ("" if v is None else str(v) for v in column.to_pylist())]
 
 
 def canonical_list(values: list[Any] | None, stand_for: dict[str, str | None] | None = None) -> str | None:

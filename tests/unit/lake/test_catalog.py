@@ -255,6 +255,18 @@ def test_an_id_is_the_same_item_as_text_and_as_a_number(tmp_path):
     assert sorted(found.table["v"].to_pylist()) == ["kept", "new"]
 
 
+@pytest.mark.parametrize("later", [pa.array([1.0, 3.0]), pa.array([1, 3], pa.decimal128(5, 2)), pa.array(["1", "3 "])])
+def test_an_id_is_the_same_item_in_whatever_type_a_date_has_it(tmp_path, later):
+    days = {"2024-01-01": pa.table({"id": [1, 2, 3], "v": ["old", "kept", "removed"]}),
+            "2024-01-02": pa.table({"id": later, "v": ["new", None], "_deleted": [False, True]})}  # fmt: skip
+    for date, rows in days.items():
+        (tmp_path / f"dt={date}").mkdir()
+        pq.write_table(rows, tmp_path / f"dt={date}" / "a.parquet")
+    found = read_catalog(str(tmp_path), until="2024-01-02", id_column="id")
+    assert sorted(found.table["v"].to_pylist()) == ["kept", "new"]
+    assert found.superseded == 2
+
+
 def test_rows_without_an_id_stay_for_validation_to_set_aside(tmp_path):
     write(tmp_path, "dt=2024-01-01/a.csv", "id,v\n,x\n,y\n")
     write(tmp_path, "dt=2024-01-02/a.csv", "id,v\n,z\n")

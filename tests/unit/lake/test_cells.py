@@ -35,6 +35,14 @@ def test_lists_that_are_all_empty_are_lists_of_strings():
     assert (table["tags"].type, table["tags"].to_pylist(), wrong) == (pa.list_(pa.string()), [[], None], {})
 
 
+def test_a_text_keeps_the_blanks_around_it_and_one_of_blanks_is_none():
+    rows = {name: pa.nulls(3, pa.string()) for name in ("prices", "brand", "price", "tags")}
+    texts = pa.array(["  Bolt shirt ", " \u3000", None])
+    frame = to_frame(coerce(pa.table({"id": [" 1 ", "2", "3"], "title": texts, **rows}), SCHEMA)[0], SCHEMA)
+    assert frame["title"].tolist() == ["  Bolt shirt ", None, None]
+    assert frame["id"].tolist() == ["1", "2", "3"]
+
+
 def test_csv_cells_get_the_type_of_their_kind(tmp_path):
     text = HEADER + '1,one,"[1, 2.5]",Lumi,5,"[""new"", ""sale""]"\n2,,,,,\n3,three,[],n/a,-7,[]\n'
     table, wrong = coerce(read_catalog(write(tmp_path, "c.csv", text)).table, SCHEMA)
