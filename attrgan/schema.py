@@ -20,8 +20,8 @@ NOT_APPLICABLE = "n/a"
 
 RESERVED = frozenset(
     ("attribute", "value", "number", "lower", "upper", "expected", "confidence", "threshold", "status", "source",
-     "evidence", "model_version", "run_id", "completed_at", "undone_by", "undone_at", "undone_for", "sample", "dt",
-     "row", "order")
+     "evidence", "model_version", "run_id", "completed_at", "stored", "undone_by", "undone_at", "undone_for", "sample",
+     "dt", "row", "order")
 )  # fmt: skip
 """Names that the id column cannot have: those of the other columns of completions and samples, on the way there too."""
 

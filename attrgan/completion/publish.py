@@ -12,6 +12,8 @@ Choices:
   Quarantined rows are text, column by column: what was wrong with them may have been their type.
 - `run_id` of `completions` is the publishing run's, so that one id finds everything a run wrote. `number` of a filled
   cell is the number that stands in `completed` (rounded as its column is), so that an undo can tell and bring it back.
+  Of other values `stored` is what stands there, where that is not what was filled (see `undone.STORED`).
+- Ids are in one type in all tables: that of `completed`, whatever night was the first with anything to complete.
 - What was taken back (`attrgan undo`) from this run or from this model version stays empty when it is published again.
 """
 
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -98,6 +101,7 @@ class _Load:
 
     def __post_init__(self) -> None:
         schema = Schema.parse(self.shards[0].manifest["schema"])
+        self._attributes = schema.attributes
         self._numeric = {name: a for name, a in schema.attributes.items() if a.kind == "numeric"}
         fs, valid = storage.filesystem(storage.join(self.validation, "valid.parquet"))
         with fs.open(valid, "rb") as file:
@@ -124,13 +128,32 @@ class _Load:
         """`number` of the filled cells as it stands in `completed`."""
         names = [name for name in self._numeric if name in self._fields.names]
         for name in names:
-            mine = pc.and_(pc.equal(batch["attribute"], name), pc.equal(batch["status"], "filled"))
-            kind = self._fields.field(name).type
-            values = [cell_of(v, kind) for v in batch["value"].filter(mine).to_pylist()]
-            numbers = self._typed(name, pa.array(values, kind))
+            mine, cells = self._filled(batch, name)
+            numbers = self._typed(name, cells)
             at = batch.schema.get_field_index("number")
             batch = batch.set_column(at, batch.schema.field(at), pc.replace_with_mask(batch["number"], mine, numbers))
         return batch
+
+    def stored_in(self, completed: pa.Schema) -> undone.Stream:
+        """The completions, with `stored` where `completed` keeps what is filled in another type than tonight's."""
+        names = [n for n in self._attributes if n in self._fields.names and n not in self._numeric]
+        other = [n for n in names if completed.field(n).type != self._fields.field(n).type]
+
+        def with_stored(batch: pa.RecordBatch) -> pa.RecordBatch:
+            stored = pa.nulls(len(batch), pa.string())
+            for name in other:
+                mine, cells = self._filled(batch, name)
+                kept = tables.fitted(cells, completed.field(name), "completed")
+                stored = pc.replace_with_mask(stored, mine, pa.array(map(_text, kept.to_pylist()), pa.string()))
+            return batch.append_column(undone.STORED, stored)
+
+        return undone.changed(self.completions, with_stored) if other else self.completions
+
+    def _filled(self, batch: pa.RecordBatch, name: str) -> tuple[pa.Array, pa.Array]:
+        """Which completions of a batch, bool (n,), are filled cells of an attribute, and these cells as they are."""
+        mine = pc.and_(pc.equal(batch["attribute"], name), pc.equal(batch["status"], "filled"))
+        kind = self._fields.field(name).type
+        return mine, pa.array([cell_of(v, kind) for v in batch["value"].filter(mine).to_pylist()], kind)
 
     def _stamped(self, name: str, column: pa.Array) -> pa.Array:
         return pa.repeat(pa.scalar(self.run_id), len(column)) if name == "run_id" else column
@@ -150,10 +173,15 @@ def _publish_whole(load: _Load) -> tuple[dict[str, int | None], bool]:
 
 def _commit(base: DeltaTable, load: _Load) -> dict[str, int | None]:
     replace = partial(tables.replace_partition, load.warehouse, dt=load.dt, retention_days=load.retention_days)
-    completed, completions = _open(base, load)
+    kept = tables.kept(base, load.completed().schema)
+    completed, completions = _open(base, load, kept)
     versions: dict[str, int | None] = {"products": replace("products", load.products, metadata=load.metadata)}
     for name, rows in (("quarantine", load.quarantine), ("completions", completions)):
         if any(batch.num_rows for batch in rows()):
+            if name == "completions":
+                fields = rows().schema
+                fields = fields.set(0, kept.field(fields.names[0]))  # the ids
+                tables.begin(load.warehouse, name, fields, load.retention_days)
             versions[name] = replace(name, rows, metadata=load.metadata)
         else:  # an earlier run of this date may have left some
             tables.remove_partition(load.warehouse, name, load.dt, load.metadata)
@@ -163,19 +191,20 @@ def _commit(base: DeltaTable, load: _Load) -> dict[str, int | None]:
     return versions
 
 
-def _open(base: DeltaTable, load: _Load) -> tuple[undone.Stream, undone.Stream]:
+def _open(base: DeltaTable, load: _Load, kept: pa.Schema) -> tuple[undone.Stream, undone.Stream]:
     """`completed` and `completions` without the values that were taken back from this run or this model version."""
     run = {name: load.metadata[name] for name in ("run_id", "model_version")}
-    cells = undone.kept_open(load.warehouse, base, load.dt, run, load.completions)
+    completions = load.stored_in(kept)
+    cells = undone.kept_open(load.warehouse, base, load.dt, run, completions)
     load.kept_open = sum(len(changing.ids) for changing in cells.values())
-    key = load.completions().schema.names[0]
+    key = completions().schema.names[0]
     return (
         (
             undone.changed(load.completed, undone.in_completed(cells, key)),
-            undone.changed(load.completions, undone.in_completions(cells, key)),
+            undone.changed(completions, undone.in_completions(cells, key)),
         )
         if cells
-        else (load.completed, load.completions)
+        else (load.completed, completions)
     )
 
 
@@ -215,6 +244,11 @@ def _stream(places: list[str], change: _Change) -> Callable[[], pa.RecordBatchRe
         return pa.RecordBatchReader.from_batches(changed(empty).schema, batches())
 
     return reader
+
+
+def _text(cell: Any) -> str:
+    """A cell as `value` would say it: what `cell_of` makes a cell of."""
+    return json.dumps(list(map(_text, cell)), ensure_ascii=False) if isinstance(cell, list) else str(cell)
 
 
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)

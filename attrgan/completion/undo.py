@@ -32,6 +32,7 @@ from attrgan.completion.audit import changed_cells
 from attrgan.completion.complete import cell_of
 from attrgan.errors import InputError
 from attrgan.lake import tables
+from attrgan.lake.column_types import cast
 from attrgan.lake.landing import check_date
 from attrgan.lake.manifest import Result
 
@@ -227,8 +228,9 @@ def _find(
 ) -> Iterator[tuple[str, _Found]]:
     """The cells that are meant, attribute by attribute, and what becomes of them."""
     key, there = undone.id_column(completions), _columns(completions)
-    columns = [c for c in (key, "attribute", "value", "number", *undone.MARKS) if c in there]
+    columns = [c for c in (key, "attribute", "value", "number", undone.STORED, *undone.MARKS) if c in there]
     rows = tables.scan(completions, dt, columns, selection.rows(completions))
+    rows = rows.set_column(0, key, cast(rows[key], tables.type_of(completed, key)))
     for name in pc.unique(rows["attribute"]).to_pylist():
         cells = rows.filter(pc.equal(rows["attribute"], name)).combine_chunks()
         if name not in _columns(completed):
@@ -254,20 +256,37 @@ def _judge(cells: pa.Table, held: pa.Array, selection: Selection) -> _Found:
 
 
 def _as_filled(cells: pa.Table, held: pa.Array, wanted: np.ndarray) -> pa.Array:
-    """The cells as they were filled, in the type of `completed`; null where it is not asked."""
+    """The cells as they were filled, in the type of `completed` or as numbers; null where it is not asked."""
     if _is_numeric(cells):
-        return pc.if_else(pa.array(wanted), cells["number"].combine_chunks(), None)
-    if pa.types.is_string(held.type):
-        return pc.if_else(pa.array(wanted), cells["value"].combine_chunks(), None)
-    values = zip(cells["value"].to_pylist(), wanted, strict=True)
-    return pa.array(
-        [cell_of(value, held.type) if use and value is not None else None for value, use in values], held.type
-    )
+        numbers = pc.if_else(pa.array(wanted), cells["number"].combine_chunks(), None)
+        return numbers if _holds_numbers(held) else cast(numbers, held.type)
+    values = cells["value"].combine_chunks()
+    if undone.STORED in cells.column_names:
+        values = pc.coalesce(cells[undone.STORED].combine_chunks(), values)
+    values = pc.if_else(pa.array(wanted), values, None)
+    return values if pa.types.is_string(held.type) else pa.array(_cells_of(values, held.type), held.type)
+
+
+def _cells_of(values: pa.Array, kind: pa.DataType) -> list[Any]:
+    """Values as cells of a column; None also where it could not hold them (filled before `stored` was written)."""
+    found: list[Any] = []
+    for value in values.to_pylist():
+        try:
+            found.append(None if value is None else pa.scalar(cell_of(value, kind), kind).as_py())
+        except (ValueError, KeyError, ArithmeticError, pa.ArrowException):
+            found.append(None)
+    return found
 
 
 def _is_numeric(cells: pa.Table) -> bool:
     """Whether the attribute is numeric; a category may be written in numbers too, but has no `number`."""
     return bool(cells["number"].null_count < len(cells))
+
+
+def _holds_numbers(held: pa.Array) -> bool:
+    """Whether cells are numbers, and no text, truth value or the like that a number was turned into."""
+    kind = held.type
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind))
 
 
 def _is_same(held: pa.Array, expected: pa.Array) -> np.ndarray:
@@ -292,10 +311,10 @@ def _cells(found: _Found, selection: Selection, undo_id: str) -> undone.Cells:
             for name, value in (("undone_by", undo_id), ("undone_at", now), ("undone_for", selection.what))
         },
     }
-    if _is_numeric(cells):  # the very number, so that it can be brought back
+    if _is_numeric(cells) and _holds_numbers(held):  # the very number, so that it can be brought back
         marks["number"] = pc.coalesce(held, cells["number"].combine_chunks())
     values = pc.if_else(back, expected, pa.scalar(None, expected.type))
-    return undone.Cells(undone.index(cells.column(0)), values, pa.table(marks))
+    return undone.Cells(undone.index(cells.column(0)), cells.column(0).type, values, pa.table(marks))
 
 
 def _listed(found: _Found, dt: str, attribute: str) -> pa.Table:

@@ -18,11 +18,15 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
 from attrgan.lake import tables
+from attrgan.lake.column_types import cast
 
 OPENED = "abstained"
 """Status of a cell that was taken back: left empty."""
 MARKS = {"status": pa.string(), "undone_by": pa.string(), "undone_at": pa.string(), "undone_for": pa.string()}
 """What an undo writes into a row of `completions`."""
+STORED = "stored"
+"""Column of `completions`: a filled value as `completed` has it, where its column there has another type than the
+night's had (`true`, filled as `True`). Else null, or there is no such column: it stands there as `value` says."""
 Stream: TypeAlias = Callable[[], pa.RecordBatchReader]
 
 
@@ -31,18 +35,20 @@ class Cells:
     """Cells of one attribute that are to change.
 
     Attributes:
-        ids: the items, each once.
+        ids: the items, each once, as `index` has them.
+        kind: the type of the ids: that of `completed`, where the other tables may have another.
         values: their new cells in `completed`, in its type.
         marks: new cells of their rows in `completions`, by column.
     """
 
     ids: pd.Index
+    kind: pa.DataType
     values: pa.Array
     marks: pa.Table
 
     def find(self, ids: pa.Array) -> np.ndarray:
         """int (n,): where each id stands among the cells, -1 for those that stay as they are."""
-        return np.asarray(self.ids.get_indexer(pd.Index(ids.to_pylist(), dtype=object)))
+        return np.asarray(self.ids.get_indexer(index(cast(ids, self.kind))))
 
 
 ByAttribute: TypeAlias = dict[str, Cells]
@@ -123,17 +129,19 @@ def kept_open(warehouse: str, completed: DeltaTable, dt: str, run: dict[str, str
     if table is None or "undone_for" not in [f.name for f in table.schema().fields]:
         return {}
     key = id_column(table)
+    ids = pa.field(key, tables.type_of(completed, key))
     same = [(ds.field("undone_for") == what) & (ds.field(what) == value) for what, value in run.items()]
     undone = tables.scan(table, dt, [key, "attribute", *MARKS], same[0] | same[1])
     if not undone.num_rows:
         return {}
     marked = undone.set_column(undone.column_names.index("status"), "status", pa.array([OPENED] * len(undone)))
+    marked = marked.set_column(0, ids, cast(undone[key], ids.type))
     found: ByAttribute = {}
     for name, filled in _filled(rows, key).items():
         earlier = marked.filter(pc.equal(marked["attribute"], name))
-        again = earlier.filter(pc.is_in(earlier[key], filled))
+        again = earlier.filter(pc.is_in(earlier[key], tables.fitted(filled, ids, "completed")))
         if again.num_rows:
-            found[name] = Cells(index(again[key]), pa.nulls(len(again)), again.select(list(MARKS)))
+            found[name] = Cells(index(again[key]), ids.type, pa.nulls(len(again)), again.select(list(MARKS)))
     return found
 
 
@@ -149,7 +157,7 @@ def _filled(rows: Stream, key: str) -> dict[str, pa.ChunkedArray]:
     }
 
 
-def index(ids: pa.ChunkedArray) -> pd.Index:
+def index(ids: pa.Array | pa.ChunkedArray) -> pd.Index:
     """Ids as what `Cells` looks them up by."""
     return pd.Index(ids.to_pylist(), dtype=object)
 

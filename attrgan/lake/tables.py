@@ -14,6 +14,7 @@ Object stores take their credentials from the environment (`AWS_*`, as boto3 doe
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from secrets import SystemRandom
@@ -40,6 +41,8 @@ POSITION = "_position"
 _ATTEMPTS = 12
 _BATCH_ROWS = 8192
 _HISTORY = 100
+_UNFIT = re.compile(r"[\[\]|^\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
+"""What a path may not have in it: delta-rs makes a URL of it, without escaping these."""
 T = TypeVar("T")
 Rows: TypeAlias = pa.Table | Callable[[], pa.RecordBatchReader]
 """Rows to write: a table, or a function that opens a stream of them."""
@@ -210,7 +213,7 @@ def current(warehouse: str, name: str, id_column: str, version: int | None = Non
     """
     table = existing(warehouse, name, version)
     parts: list[pa.Table] = []
-    seen = pa.chunked_array([], _field(table, id_column).type)
+    seen = pa.chunked_array([], type_of(table, id_column))
     for dt in sorted(dates(table), reverse=True):
         rows = _rows(table, [dt])
         rows = rows.filter(pc.invert(pc.is_in(rows[id_column], seen)))
@@ -232,7 +235,7 @@ def past_null_rates(warehouse: str, before: str, id_column: str) -> dict[str, fl
     dataset = table.to_pyarrow_dataset()
     names = [n for n in dataset.schema.names if n not in (DT, POSITION)]
     nulls, rows = dict.fromkeys(names, 0), 0
-    _field(table, id_column)  # that it is there
+    type_of(table, id_column)  # that it is there
     seen = np.empty(0, np.uint64)  # eight bytes per id, sorted
     for dt in sorted(earlier, reverse=True):
         ids: list[np.ndarray] = []
@@ -283,8 +286,7 @@ def _check_columns(schema: pa.Schema, name: str) -> None:
 
 
 def _overwrite(table: DeltaTable, rows: pa.RecordBatchReader, name: str, dt: str, metadata: dict[str, Any]) -> int:
-    schema = stored(rows.schema, pa.schema(table.schema().to_arrow()))
-    schema = [f for f in schema if f.name != POSITION]
+    schema = [f for f in kept(table, rows.schema) if f.name != POSITION]
     columns = pa.schema([*schema, pa.field(POSITION, pa.int64()), pa.field(DT, pa.string())])
     failed: list[InputError] = []
     reader = pa.RecordBatchReader.from_batches(columns, _batches(rows, columns, name, dt, failed))
@@ -306,28 +308,21 @@ def _batches(
     rows: pa.RecordBatchReader, columns: pa.Schema, name: str, dt: str, failed: list[InputError]
 ) -> Iterator[pa.RecordBatch]:
     start = 0
-    for batch in rows:
-        arrays = []
-        for field in columns:
-            if field.name == POSITION and POSITION not in batch.schema.names:
-                arrays.append(pa.array(range(start, start + batch.num_rows), pa.int64()))
-            elif field.name == DT:
-                arrays.append(pa.repeat(pa.scalar(dt), batch.num_rows))
-            else:
-                try:
-                    arrays.append(cast(batch.column(field.name), field.type))
-                except pa.ArrowException as error:
-                    found = batch.schema.field(field.name).type
-                    reason = str(error).splitlines()[0]
-                    failed.append(
-                        InputError(
-                            f"table {name}: column {field.name!r} holds {found}, the table {field.type}, and a cell "
-                            f"does not fit ({reason}): give the column the table's type"
-                        )
-                    )
-                    raise failed[0] from None
-        start += batch.num_rows
-        yield pa.record_batch(arrays, schema=columns)
+    try:
+        for batch in rows:
+            arrays = []
+            for field in columns:
+                if field.name == POSITION and POSITION not in batch.schema.names:
+                    arrays.append(pa.array(range(start, start + batch.num_rows), pa.int64()))
+                elif field.name == DT:
+                    arrays.append(pa.repeat(pa.scalar(dt), batch.num_rows))
+                else:
+                    arrays.append(fitted(batch.column(field.name), field, name))
+            start += batch.num_rows
+            yield pa.record_batch(arrays, schema=columns)
+    except InputError as error:
+        failed.append(error)
+        raise
 
 
 def _rows(table: DeltaTable, dates: list[str]) -> pa.Table:
@@ -343,12 +338,28 @@ def _kept(rows: pa.Table) -> pa.Table:
     return rows.filter(pa.array(~deleted(rows)[0]))
 
 
-def _field(table: DeltaTable, column: str) -> pa.Field:
-    """A field of a table's schema; raises InputError when the table has no such column."""
+def type_of(table: DeltaTable, column: str) -> pa.DataType:
+    """The type in which a table keeps a column; raises InputError when it has no such column."""
     schema = pa.schema(table.schema().to_arrow())
     if column not in schema.names:
         raise InputError(f"the table has no column {column!r}, only {', '.join(schema.names[:20])}")
-    return schema.field(column)
+    return schema.field(column).type
+
+
+def kept(table: DeltaTable, schema: pa.Schema) -> pa.Schema:
+    """The schema in which a table keeps rows of another one."""
+    return pa.schema(stored(schema, pa.schema(table.schema().to_arrow())))
+
+
+def fitted(column: pa.Array, field: pa.Field, name: str) -> pa.Array:
+    """The column in the type that its field has in table `name`; raises InputError where a cell does not fit."""
+    try:
+        return cast(column, field.type)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"table {name}: column {field.name!r} holds {column.type}, the table {field.type}, and a cell does not fit "
+            f"({str(error).splitlines()[0]}): give the column the table's type"
+        ) from None
 
 
 def dates(table: DeltaTable) -> set[str]:
@@ -381,9 +392,14 @@ def retried(attempt: Callable[[], T], name: str, attempts: int = _ATTEMPTS) -> T
 
 
 def _address(warehouse: str, name: str) -> tuple[str, dict[str, str]]:
-    """URI and storage options."""
+    """URI and storage options; raises InputError for a path on a disk that delta-rs does not read back as it stands."""
     if s3.is_s3(warehouse):
         return storage.join(warehouse, name), s3.table_options()
     if local := storage.local_path(warehouse) if "://" not in warehouse or warehouse.startswith("file:") else None:
+        if unfit := _UNFIT.search(str(local)):
+            raise InputError(
+                f"the path of the warehouse {warehouse} has {unfit.group()!r} in it: expected none of [ ] | ^ \\, no "
+                "control character and no % before two hexadecimal digits; choose another folder"
+            )
         return str(local / name), {}
     return storage.join(warehouse, name), {}

@@ -5,10 +5,12 @@ Choices:
   so are those of items that have been removed.
 - What a person is shown of an item comes from `products`: text and the seller's own values. Filled values would be the
   model's opinion of itself, and no other column is read, `personal` ones least of all.
+- Ids are compared in the type that `products` has for them: tables whose first rows came later may have another.
 - The schema is the one that the newest publish carries in its commit, so that a warehouse explains itself.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,12 +19,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
+from deltalake import DeltaTable
 
 from attrgan.config import settings
 from attrgan.errors import InputError
 from attrgan.lake import tables
 from attrgan.lake.catalog import deleted
 from attrgan.lake.cells import canonical, canonical_list, members_of
+from attrgan.lake.column_types import cast
+from attrgan.lake.rows import keys_of
 from attrgan.schema import Attribute, Schema
 
 
@@ -56,6 +61,10 @@ class Warehouse:
         found = found.sort_values("dt", kind="stable").drop_duplicates("key", keep="last")
         return found[~found["gone"]].set_index("key")[["id", "dt"]]
 
+    @cached_property
+    def _id_type(self) -> pa.DataType:
+        return tables.type_of(self._existing("products"), self.schema.id)
+
     def items(self, keys: "list[str] | pd.Series[str]") -> pd.DataFrame:
         """Text and the seller's own attributes of these items, index key; unknown cells are None."""
         columns = [c for c, role in self.schema.columns.items() if role in ("category", "text", "attribute")]
@@ -66,6 +75,9 @@ class Warehouse:
         self, columns: list[str], keys: "list[str] | pd.Series[str] | None" = None, status: str | None = None
     ) -> pd.DataFrame:
         """The completions of items as they are now: key, attribute, dt and these columns; of `keys` or of all."""
+        if tables.open_table(self.url, "completions") is None:  # no cell was empty on any date
+            self._existing("products")  # where nothing was published at all, this says so
+            return pd.DataFrame(columns=[tables.DT, "attribute", *columns, "key"], dtype=object)
         found, keys_found = self._rows("completions", ["attribute", *columns], keys, status)
         return found.assign(key=keys_found)
 
@@ -88,17 +100,17 @@ class Warehouse:
         wanted = ds.field("status") == status if status else None
         if keys is not None:
             ids = self.newest["id"].reindex(pd.unique(pd.Series(keys, dtype=object))).dropna().tolist()
-            among = ds.field(self.schema.id).isin(pa.array(ids, dataset.schema.field(self.schema.id).type))
+            among = ds.field(self.schema.id).cast(self._id_type).isin(pa.array(ids, self._id_type))
             wanted = among if wanted is None else wanted & among
         read = dataset.to_table(columns=[self.schema.id, tables.DT, *present], filter=wanted)
         found = pd.DataFrame({c: pd.Series(read[c].to_pylist(), dtype=object) for c in (tables.DT, *present)})
-        items = np.array([str(i).strip() for i in read[self.schema.id].to_pylist()], dtype=object)
+        items = np.array(keys_of(cast(read[self.schema.id], self._id_type)), dtype=object)
         for column in set(columns) - set(present):
             found[column] = None
         current = self.newest["dt"].reindex(items).to_numpy() == found[tables.DT].to_numpy()
         return found[current].reset_index(drop=True), items[current]
 
-    def _existing(self, name: str) -> Any:
+    def _existing(self, name: str) -> DeltaTable:
         table = tables.open_table(self.url, name)
         if table is None:
             raise InputError(f"no table {name} in {self.url}: `attrgan publish … --warehouse {self.url}` makes it")
@@ -123,11 +135,15 @@ def _published_schema(url: str) -> Schema:
 
 
 def own_value(cell: Any, attribute: Attribute) -> Any:
-    """A seller's cell as `to_frame` has it: a number, or text (`multi`: a sorted JSON list); None: unknown."""
+    """A seller's cell as `to_frame` has it: a number, or text (`multi`: a sorted JSON list); None: unknown.
+
+    In a column of text, where the attribute was of another kind before, a numeric cell may be none: it is text then.
+    """
     if cell is None or cell != cell:  # not-a-number is the only value that is not itself
         return None
     if attribute.kind == "numeric":
-        return float(cell)
+        with suppress(TypeError, ValueError):
+            return float(cell)
     if attribute.multi:
         return canonical_list(cell) if isinstance(cell, list) else None
     return canonical(cell) or None

@@ -30,6 +30,7 @@ from attrgan.schema import Attribute
 
 ASKED = ["proposed", "confidence", "candidates", "evidence", "worth", "expected", "purpose", "model_version", "run_id"]
 FILLED_IN = ["answer", "reviewer"]
+ANSWERED = ["key", "attribute", "answer", "purpose", "reviewer"]
 LONGEST = 2000
 """Characters shown of a text."""
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -224,6 +225,8 @@ def read(place: str, id_column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     if storage.files(place) and len(storage.files(place)) != 1:
         raise CatalogError(f"{place} is a folder: expected one sheet of `attrgan review export`")
+    if storage.is_file(place) and place.lower().endswith(".jsonl") and _has_no_rows(place):  # it has no header either
+        return pd.DataFrame(), pd.DataFrame(columns=ANSWERED, dtype=object)
     found = read_catalog(place)
     if found.unreadable:
         first = found.unreadable[0]
@@ -241,7 +244,7 @@ def read(place: str, id_column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{place} has no column {', '.join(map(repr, missing))}, only {', '.join(map(str, rows))[:200]}: "
             f"expected a sheet of `attrgan review export` ({', '.join(needed)}), separated by commas"
         )
-    given = {"key": rows[id_column]} | {c: rows.get(c) for c in ("attribute", "answer", "purpose", "reviewer")}
+    given = {"key": rows[id_column]} | {c: rows.get(c) for c in ANSWERED[1:]}
     return rows, pd.DataFrame({c: _texts(column, len(rows)) for c, column in given.items()}, dtype=object)
 
 

@@ -66,8 +66,8 @@ def _agrees(given: pd.DataFrame, attribute: Attribute) -> np.ndarray:
 
 def _against_seller(given: pd.DataFrame, own: "list[Any]", attribute: Attribute) -> int:
     """How many of the items have a value of their own by now that contradicts the answer."""
-    column = "number" if attribute.kind == "numeric" else "answer"
-    there = np.array([value is not None for value in own], bool)
+    column, kind = ("number", float) if attribute.kind == "numeric" else ("answer", str)
+    there = np.array([isinstance(value, kind) for value in own], bool)  # what is no number contradicts none
     if not there.any():
         return 0
     truth = np.array(own, dtype=object)[there]

@@ -1,7 +1,7 @@
 """Undo, on tables that were really published: 6 items a date, of which a run fills 2 brands, 2 prices and 2 tags."""
 
 import os
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,12 +27,13 @@ class Lake:
     def __init__(self, folder):
         self.folder, self.warehouse, self.number = folder, str(folder / "warehouse"), 0
 
-    def publish(self, dt=JAN1, run_id="r1", *, valid=None, answers=None, model="7"):
+    def publish(self, dt=JAN1, run_id="r1", *, valid=None, answers=None, model="7", table=None, schema=made.SCHEMA):
         self.number += 1
         place = self.folder / f"night{self.number}"
         valid = made.catalog(dt=dt) if valid is None else valid
         rows = [r | {"model_version": model} for r in made.completions_of(valid, answers)]
-        shard = made.completed(place / "complete", valid, completions=rows, model_version=model)
+        run = {"model_version": model, "schema": schema}
+        shard = made.completed(place / "complete", valid, table=table, completions=rows, **run)
         result = publish([shard], made.validated(place / "validate", valid), self.warehouse, dt, run_id, place)
         assert not result.refused
         return result
@@ -253,6 +254,123 @@ def test_values_of_any_type_are_taken_back_and_brought_back(lake, cells, value):
     assert lake.completed()["mark"].to_pylist() == [None, cells[1].as_py()]
     lake.undo(undo_id)
     assert lake.state() == before
+
+
+NOON = datetime(2026, 1, 2, 12)
+NAIVE, AWARE = pa.timestamp("us"), pa.timestamp("us", "UTC")
+
+
+def with_column(table, name, cells):
+    return table.set_column(table.column_names.index(name), name, cells)
+
+
+def with_brand(cell, dt=JAN2):
+    """The catalog, in which a cell stands for every brand that is there."""
+    valid = made.catalog(dt=dt)
+    return with_column(valid, "brand", pc.if_else(pc.is_valid(valid["brand"]), cell, pa.scalar(None, cell.type)))
+
+
+def assert_taken_back_and_brought_back(lake, attribute):
+    before = lake.state(JAN2)
+    undo_id = lake.undo("r2", attribute=attribute).details["undo"]
+    assert lake.completed(JAN2)[attribute].null_count == 2
+    lake.undo(undo_id)
+    assert str(lake.state(JAN2)) == str(before)  # as text, since a bound may be not-a-number
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "value"),
+    [(pa.scalar("M"), pa.scalar(True), "False"), (pa.scalar("M"), pa.scalar(1.5), "5.0"),
+     (pa.scalar("M"), pa.scalar(NOON), "2026-01-02 12:00:00"), (pa.scalar(1), pa.scalar(True), "False"),
+     (pa.scalar(1.5), pa.scalar(True), "False"), (pa.scalar(True), pa.scalar(0), "1"),
+     (pa.scalar(NOON.date()), pa.scalar(NOON), "2026-01-02 00:00:00"),
+     (pa.scalar(NOON), pa.scalar(NOON, AWARE), "2026-01-02 00:00:00+00:00")],
+    ids=["boolean in text", "float in text", "instant in text", "boolean in whole numbers", "boolean in floats",
+         "whole number in booleans", "instant in dates", "instant with a zone in those without"],
+)  # fmt: skip
+def test_values_that_the_table_keeps_in_another_type_are_taken_back_and_brought_back(lake, first, later, value):
+    lake.publish(JAN1, "r1", valid=with_column(made.catalog(1), "brand", pa.array([first])))
+    lake.publish(JAN2, "r2", valid=with_brand(later), answers={"brand": (value, "filled")})
+    assert_taken_back_and_brought_back(lake, "brand")
+
+
+def test_lists_that_the_table_keeps_in_another_type_are_taken_back_and_brought_back(lake):
+    lake.publish(JAN1, "r1", valid=made.catalog(1))
+    valid = made.catalog(dt=JAN2)
+    tags = [tags and [True] for tags in valid["tags"].to_pylist()]
+    given, full = (with_column(valid, "tags", pa.array(t)) for t in (tags, [t or [False, True] for t in tags]))
+    answers = {"tags": (["False", "True"], "filled"), "brand": ("Acme", "review"), "price": (9.5, "review")}
+    lake.publish(JAN2, "r2", valid=given, table=full, answers=answers)
+    assert_taken_back_and_brought_back(lake, "tags")
+
+
+@pytest.mark.parametrize(("kind", "written"), [(pa.float64(), "9.5"), (pa.int64(), "9"), (pa.string(), "9.50 $")])
+def test_numbers_in_a_column_that_held_text_before_are_taken_back_and_brought_back(lake, kind, written):
+    categorical = made.SCHEMA | {"attributes": made.SCHEMA["attributes"] | {"price": {"kind": "categorical"}}}
+    lake.publish(JAN1, "r1", valid=with_column(made.catalog(1), "price", pa.array(["M"])), schema=categorical)
+    valid = made.catalog(dt=JAN2)
+    cells = [None if price is None else "7.00 $" if kind == pa.string() else 7 for price in valid["price"].to_pylist()]
+    valid = with_column(valid, "price", pa.array(cells, kind))
+    lake.publish(JAN2, "r2", valid=valid, answers={"price": (written, "filled")})
+    assert_taken_back_and_brought_back(lake, "price")
+
+
+def test_a_value_in_another_type_that_was_changed_since_stays(lake):
+    lake.publish(JAN1, "r1")
+    lake.publish(JAN2, "r2", valid=with_brand(pa.scalar(True)), answers={"brand": ("False", "filled")})
+
+    def changed(batch):
+        brand = pc.if_else(pc.equal(batch["brand"], "false"), "False", batch["brand"])
+        return batch.set_column(batch.schema.get_field_index("brand"), "brand", brand)
+
+    tables.rewrite_partition(
+        lake.warehouse, "completed", tables.existing(lake.warehouse, "completed"), changed, JAN2, {}
+    )
+    counts = lake.undo("r2", attribute="brand").counts
+    assert (counts["emptied"], counts["kept"]) == (0, 2)
+
+
+def test_what_was_filled_before_its_other_type_was_noted_stays(lake):
+    row = {"sku": "a", "attribute": "mark", "value": "False", "status": "filled", "run_id": "r1"}
+    items = pa.table({"sku": ["a"], "mark": [0]})
+    rows = pa.Table.from_pylist([row], made.completions_schema(items))
+    version = tables.replace_partition(lake.warehouse, "completions", rows, JAN1, {})
+    tables.replace_partition(lake.warehouse, "completed", items, JAN1, {"completions_version": version})
+    assert lake.undo("r1").counts["kept"] == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [(pa.array(["a"]), pa.array(range(6))), (pa.array([9]), pa.array([float(i) for i in range(6)])),
+     (pa.array([NOON]), pa.array([NOON.replace(hour=i) for i in range(6)], AWARE)),
+     (pa.array([NOON], AWARE), pa.array([NOON.replace(hour=i) for i in range(6)], NAIVE))],
+    ids=["text, whole numbers", "whole numbers, floats", "without a zone, with", "with a zone, without"],
+)  # fmt: skip
+def test_ids_have_the_type_of_the_first_night_though_nothing_was_empty_then(lake, first, later):
+    lake.publish(JAN1, "r1", valid=with_column(made.catalog(1), "sku", first))
+    lake.publish(JAN2, "r2", valid=with_column(made.catalog(dt=JAN2), "sku", later))
+    assert lake.completions().schema.field("sku").type == first.type
+    assert_taken_back_and_brought_back(lake, "brand")
+
+
+def test_ids_are_found_in_tables_that_keep_them_in_two_types(lake):
+    items = pa.table({"sku": [2, 3], "mark": ["x", "y"]})
+    row = {"sku": 3, "attribute": "mark", "value": "y", "status": "filled", "run_id": "r2"}
+    rows = pa.Table.from_pylist([row], made.completions_schema(items))
+    version = tables.replace_partition(lake.warehouse, "completions", rows, JAN2, {})
+    texts = with_column(items, "sku", items["sku"].cast(pa.string()))
+    tables.replace_partition(lake.warehouse, "completed", texts, JAN2, {"completions_version": version})
+    undo_id = lake.undo("r2").details["undo"]
+    assert lake.completed()["mark"].to_pylist() == ["x", None]
+    lake.undo(undo_id)
+    assert lake.completed()["mark"].to_pylist() == ["x", "y"]
+
+
+def test_what_was_undone_stays_open_when_its_ids_come_in_another_type(lake):
+    lake.publish(valid=with_column(made.catalog(), "sku", pa.array([str(i) for i in range(6)])))
+    lake.undo("r1")
+    assert lake.publish(valid=with_column(made.catalog(), "sku", pa.array(range(6)))).counts["kept_open"] == 6
+    assert lake.completed().to_pylist() == lake.products().to_pylist()
 
 
 def test_whole_number_ids_are_found(lake):

@@ -249,6 +249,13 @@ def test_a_file_url_is_the_same_place_as_its_path(warehouse):
     assert DeltaTable.is_deltatable(f"{warehouse}/products")
 
 
+@pytest.mark.parametrize("name", ["a[1]", "a|b", "a^b", "a\\b", "a%20b", "a\nb"])
+def test_a_path_that_delta_does_not_read_back_is_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(InputError, match="choose another folder"):
+        put(str(tmp_path / name / "warehouse"), rows(id=["a"]))
+    assert not list(tmp_path.iterdir())
+
+
 def test_instants_durations_and_wide_decimals_are_kept_without_loss(warehouse):
     when = datetime(2026, 3, 1, 12, tzinfo=UTC)
     table = pa.table({

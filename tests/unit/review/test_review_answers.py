@@ -14,7 +14,10 @@ from attrgan import api
 from attrgan.errors import GateError
 from attrgan.lake import tables
 from attrgan.review import answers, sheet
+from attrgan.review.cells import Warehouse
 from attrgan.review.queue import audit
+from attrgan.review.stats import stats
+from attrgan.schema import Schema
 
 A, B = f"{made_catalog.catalog()['sku'][1]}", f"{made_catalog.catalog()['sku'][4]}"
 """Items without brand, price and colour."""
@@ -107,6 +110,22 @@ def test_what_does_not_apply_is_an_answer_of_every_kind(made):
     given = answers.current(made.warehouse).set_index("attribute")
     assert given["answer"].to_dict() == {"brand": "n/a", "price": "n/a", "colour": "n/a", "tags": '["n/a"]'}
     assert given["number"].isna().all()
+
+
+def test_text_that_stands_where_numbers_belong_by_now_is_the_sellers_value(made):
+    made.publish()
+    numeric = Warehouse(made.url, Schema.parse(made_catalog.SCHEMA | {"attributes": {"brand": {"kind": "numeric"}}}))
+    given, taken = (
+        {"key": key, "attribute": "brand", "answer": "5"} for key in (A, f"{made_catalog.catalog()['sku'][0]}")
+    )
+    rows = pd.DataFrame([row | {"purpose": None, "reviewer": None} for row in (given, taken)], dtype=object)
+    done = answers.import_answers(numeric, rows, "hash")
+    assert (len(done.new), list(done.refused)) == (1, [1])
+    assert done.refused[1].startswith("the seller's own value is there: 'brand 0'")
+    items = made_catalog.catalog().to_pylist()
+    items[1] |= {"brand": "M"}
+    made.publish("2026-01-02", valid=made_catalog.pa.Table.from_pylist(items, made_catalog.catalog().schema))
+    assert stats(Warehouse(made.url, numeric.schema))["brand"]["against_seller"] == 0
 
 
 def test_numbers_are_read_as_the_catalog_writes_them(made):

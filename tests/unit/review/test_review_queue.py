@@ -1,5 +1,7 @@
 """Which cells people are asked about: those in review whose answers are worth most, or a sample by lot."""
 
+import shutil
+
 import completed_catalog as made_catalog
 import numpy as np
 import pandas as pd
@@ -89,6 +91,17 @@ def test_an_item_is_asked_about_as_it_is_now(made):
     removed = pa.Table.from_pylist(items, valid.schema).append_column("_deleted", pa.array([False, True]))
     made.publish(dt=JAN2, valid=removed, run_id="r2")
     assert queue(made.warehouse, attribute="colour").empty
+
+
+def test_items_are_found_whose_completions_keep_ids_in_another_type(made):
+    valid = made_catalog.catalog()
+    made.publish(valid=valid.set_column(0, "sku", pa.array([str(i) for i in range(6)])))
+    rows = tables.read(made.url, "completions", "2026-01-01").drop_columns(["dt"])
+    shutil.rmtree(f"{made.url}/completions")
+    rows = rows.set_column(0, "sku", pa.array([int(i) for i in rows["sku"].to_pylist()]))
+    tables.replace_partition(made.url, "completions", rows, "2026-01-01", {})
+    assert set(queue(made.warehouse, attribute="colour")["key"]) == {"1", "4"}
+    assert made.answer({"key": "1", "attribute": "colour", "answer": "red"}).new[0]["proposed"] == "red"
 
 
 def test_an_audit_is_drawn_from_all_answered_cells_whatever_became_of_them(review):

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import completed_catalog as made_catalog
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -103,6 +104,21 @@ def test_an_empty_queue_is_a_sheet_without_rows(made, tmp_path):
     done = api.review_export(made.url, str(tmp_path / "q.csv"), attribute="brand")
     assert done["counts"]["rows"] == 0
     assert (tmp_path / "q.csv").read_text(encoding="utf-8-sig").startswith("sku,attribute,department,title,known")
+
+
+def test_the_empty_queue_of_a_program_comes_back_as_nothing(made, tmp_path):
+    made.publish()
+    out = str(tmp_path / "q.jsonl")
+    api.review_export(made.url, out, attribute="brand")
+    assert api.review_import(out, made.url)["counts"]["rows"] == 0
+
+
+def test_where_no_cell_was_ever_empty_there_is_nothing_to_ask(made, tmp_path):
+    made.publish(valid=made_catalog.catalog(1))
+    for purpose in ("queue", "audit"):
+        assert api.review_export(made.url, str(tmp_path / "q.csv"), purpose=purpose)["counts"]["rows"] == 0
+    found = api.review_stats(made.url)["brand"]
+    assert (found["queue"], found["answered"], found["agreement"]["n"]) == (0, 0, 0)
 
 
 def test_a_filled_sheet_is_not_overwritten_before_it_was_imported(review):
