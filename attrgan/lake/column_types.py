@@ -52,4 +52,8 @@ def cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
         return column
     if pa.types.is_string(column.type) and not pa.types.is_string(kind):
         raise pa.ArrowInvalid("text is not turned into another type")
-    return pc.cast(column, kind, safe=not pa.types.is_timestamp(kind))
+    cells = pc.cast(column, kind, safe=not pa.types.is_timestamp(kind))
+    numbers = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    if numbers and pa.types.is_boolean(kind) and not cells.cast(column.type).equals(column):
+        raise pa.ArrowInvalid("a number other than 0 and 1 is not turned into true or false")
+    return cells

@@ -112,6 +112,14 @@ def test_a_fraction_is_never_silently_cut_to_a_whole_number(warehouse):
     assert tables.read(warehouse, "products")["n"].to_pylist() == [1]
 
 
+def test_a_number_is_never_silently_turned_into_true_or_false(warehouse):
+    put(warehouse, rows(id=["a"], b=[True]), JAN1)
+    put(warehouse, rows(id=["b", "c", "d"], b=[0, 1, None]), JAN2)
+    assert tables.read(warehouse, "products", JAN2)["b"].to_pylist() == [False, True, None]
+    with pytest.raises(InputError, match="column 'b' holds int64, the table bool"):
+        put(warehouse, rows(id=["e"], b=[2]), JAN2)
+
+
 def test_a_column_of_nulls_takes_the_type_of_the_table(warehouse):
     put(warehouse, rows(id=["a"], price=[1.5], note=pa.nulls(1)), JAN1)
     put(warehouse, rows(id=["b"], price=pa.nulls(1), note=["x"]), JAN2)
