@@ -332,12 +332,14 @@ class Trainer:
         A catalog may have most of its model numbers out there, a batch has a few.
         """
         generator, strings = self.generator, self.data.inputs.strangers
+        if not strings:
+            return None
         sizes = dict(zip([*generator.categorical, *generator.conditions], generator.value_sizes, strict=True))
         columns = dict(zip(sizes, items.codes.unbind(1), strict=True)) | items.sets
         outside = {name: columns[name] >= size for name, size in sizes.items()}
-        if not any(bool(there.any()) for there in outside.values()):
-            return None
         found = torch.cat([columns[name][there] - sizes[name] for name, there in outside.items()])
+        if not len(found):
+            return None
         once, which = found.unique(return_inverse=True)
         parts = which.split([int(there.sum()) for there in outside.values()])
         for (name, there), part in zip(outside.items(), parts, strict=True):
